@@ -1,0 +1,107 @@
+// IP addresses and prefixes of either family, as plain values.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace fairlead {
+
+enum class IpFamily : uint8_t { kIpv4, kIpv6 };
+
+// "IPv4" or "IPv6".
+absl::string_view FormatFamily(IpFamily family);
+
+// An IPv4 or IPv6 address. Bytes are in network order; for IPv4 the first four are used and the
+// rest are zero, so that the defaulted comparison is the comparison of addresses: IPv4 sorts before
+// IPv6, and within a family addresses sort as numbers.
+class IpAddress {
+ public:
+  // 0.0.0.0.
+  IpAddress() = default;
+
+  // `host_order` is the address as a number: 0x7f000001 is 127.0.0.1.
+  static IpAddress V4(uint32_t host_order);
+  static IpAddress V6(const std::array<uint8_t, 16>& bytes);
+
+  // `bytes` holds 4 or 16 bytes in network order; INVALID_ARGUMENT for any other length.
+  static absl::StatusOr<IpAddress> FromBytes(absl::string_view bytes);
+
+  // Dotted quad or RFC 4291 text, without zone or prefix length; INVALID_ARGUMENT names the text.
+  // An IPv4-mapped IPv6 address stays an IPv6 address. Octets with leading zeros are refused.
+  static absl::StatusOr<IpAddress> Parse(absl::string_view text);
+
+  IpFamily family() const { return family_; }
+  bool is_v4() const { return family_ == IpFamily::kIpv4; }
+
+  // The 4 or 16 bytes of the address, in network order. Valid as long as the object is.
+  absl::string_view bytes() const;
+
+  // 32 or 128.
+  int bit_length() const { return is_v4() ? 32 : 128; }
+
+  // 127.0.0.0/8 or ::1.
+  bool IsLoopback() const;
+  // 169.254.0.0/16 or fe80::/10.
+  bool IsLinkLocal() const;
+  // 0.0.0.0 or ::.
+  bool IsUnspecified() const;
+  // 224.0.0.0/4 or ff00::/8.
+  bool IsMulticast() const;
+
+  // The address as a number plus `offset`, wrapping at the family's end.
+  IpAddress Plus(uint64_t offset) const;
+
+  // "10.0.0.1" or "fd00::1" (RFC 5952).
+  std::string Format() const;
+
+  auto operator<=>(const IpAddress&) const = default;
+
+  template <typename H>
+  friend H AbslHashValue(H state, const IpAddress& address) {
+    return H::combine(std::move(state), address.family_, address.bytes_);
+  }
+
+ private:
+  IpFamily family_ = IpFamily::kIpv4;
+  std::array<uint8_t, 16> bytes_{};
+};
+
+// "10.0.0.1:80" or "[fd00::1]:80".
+std::string FormatAddressPort(const IpAddress& address, uint16_t port);
+
+// An address range in CIDR form. Host bits are zero.
+class IpPrefix {
+ public:
+  // 0.0.0.0/0.
+  IpPrefix() = default;
+
+  // Host bits of `address` are cleared; INVALID_ARGUMENT where `length` does not fit the family.
+  static absl::StatusOr<IpPrefix> Make(const IpAddress& address, int length);
+
+  // "10.96.0.0/12" or "fd00::/64"; a bare address is refused. INVALID_ARGUMENT names the text.
+  static absl::StatusOr<IpPrefix> Parse(absl::string_view text);
+
+  const IpAddress& address() const { return address_; }
+  int length() const { return length_; }
+  IpFamily family() const { return address_.family(); }
+
+  // False for an address of the other family.
+  bool Contains(const IpAddress& address) const;
+
+  // "10.96.0.0/12".
+  std::string Format() const;
+
+  auto operator<=>(const IpPrefix&) const = default;
+
+ private:
+  IpAddress address_;
+  int length_ = 0;
+};
+
+}  // namespace fairlead
