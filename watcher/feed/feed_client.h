@@ -1,0 +1,83 @@
+// The agent's side of the feed.
+#pragma once
+
+#include <grpcpp/channel.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "watcher/feed/feed_mailbox.h"
+#include "watcher/feed/feed_update.h"
+
+namespace fairlead {
+
+// Waits between attempts to subscribe. The longest one bounds how late an agent learns that its
+// watcher is back; the shortest one is what a watcher's restart costs.
+inline constexpr absl::Duration kMinReconnectWait = absl::Milliseconds(100);
+inline constexpr absl::Duration kMaxReconnectWait = absl::Seconds(10);
+
+// Largest message that a channel for a FeedClient must let in
+// (GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH): a batch is larger than 1 MiB only where one object is.
+inline constexpr int kMaxReceiveBytes = 64 << 20;
+
+struct FeedClientOptions {
+  // Of the agent's Node. Not empty.
+  std::string node_name;
+  absl::Duration min_reconnect_wait = kMinReconnectWait;
+  absl::Duration max_reconnect_wait = kMaxReconnectWait;
+  // Of the waits' jitter.
+  uint64_t seed = std::random_device()();
+  std::function<absl::Time()> now = absl::Now;
+};
+
+struct FeedClientStatus {
+  // A feeder has answered on the stream that is open.
+  bool connected = false;
+  // The last complete picture, and when it was last known to be current.
+  FeedPosition position;
+  absl::Time last_complete = absl::InfinitePast();
+  uint64_t attempts = 0;
+  uint64_t invalid_changes = 0;
+  // Why the last stream ended; empty if none has.
+  std::string last_error;
+};
+
+// Follows a feed over a channel and puts each complete picture's difference into a mailbox.
+// Reconnects for ever, resuming from the last complete picture; a part of a change that was
+// received when a connection broke is forgotten. Runs on gRPC's threads. Thread-safe, but for Start
+// and Stop.
+class FeedClient {
+ public:
+  // `mailbox` outlives the client. Nothing happens before Start.
+  FeedClient(std::shared_ptr<grpc::Channel> channel, FeedClientOptions options,
+             FeedMailbox& mailbox);
+  // Stops. Not to be called on a thread of gRPC's either, as the channel may go with it.
+  ~FeedClient();
+  FeedClient(const FeedClient&) = delete;
+  FeedClient& operator=(const FeedClient&) = delete;
+
+  void Start();
+  // Ends the stream and waits for its end: nothing is put into the mailbox after that. Not to be
+  // called from the mailbox's `wake`. Cannot be started again.
+  void Stop();
+
+  // The kernel is as the update of `position` demands, but for `failures`, the worst first. Sent
+  // again after a reconnect; of no effect where the feeder has a new epoch by now.
+  void Ack(const FeedPosition& position, absl::Duration programming_time,
+           const std::vector<ObjectFailure>& failures);
+
+  FeedClientStatus status() const;
+
+ private:
+  class Core;
+
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace fairlead
