@@ -1,0 +1,115 @@
+// The agent's loop: takes what the feed has brought, plans it, and has it reconciled.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proxy/agent/node_settings.h"
+#include "proxy/agent/report.h"
+#include "proxy/plan/planner.h"
+#include "proxy/reconcile/reconciler.h"
+#include "watcher/feed/backoff.h"
+#include "watcher/feed/feed_update.h"
+#include "watcher/snapshot.h"
+
+namespace fairlead {
+
+// What the agent needs from the world around it, besides the tables of the kernel.
+struct AgentEnvironment {
+  std::function<absl::Time()> now;
+  // Updates of the feed that have come since the last call, merged.
+  std::function<std::optional<FeedUpdate>()> take_update;
+  // Tells the feed what is in the kernel. May be called again for one revision.
+  std::function<void(const FeedPosition& position, absl::Duration programming_time,
+                     const std::vector<ObjectFailure>& failures)>
+      acknowledge;
+  // Addresses of the node's devices.
+  std::function<absl::StatusOr<std::vector<NodeAddress>>()> local_addresses;
+  // OK if the kernel has the scheduler, NOT_FOUND if not; other errors: it could not be found out.
+  std::function<absl::Status(const std::string&)> probe_scheduler;
+  // What else has to be set up before the first write, sysctls above all. Problems are its own to
+  // log: they do not keep the agent from working.
+  std::function<void()> prepare;
+};
+
+// Owns the picture, the planner and what follows from them; the thread in Run is the only one that
+// touches them and the reconciler. Wake, Stop and Report are thread-safe.
+class Agent {
+ public:
+  // `reconciler` outlives the agent.
+  Agent(NodeSettings settings, AgentEnvironment environment, Reconciler& reconciler);
+
+  // Works until Stop. Leaves the kernel as it is.
+  void Run();
+  void Stop();
+  // Something has come for Run to take.
+  void Wake();
+
+  // Made by Run between two passes. UNAVAILABLE: Run has ended, or is too busy to answer in time.
+  absl::StatusOr<AgentReport> Report();
+
+  // One pass of Run: for tests, which have no thread.
+  void Pass();
+  // When Pass has to be called though nothing has come.
+  absl::Time NextPass() const;
+
+ private:
+  bool Adopt(absl::Time now);
+  absl::Status ReadAddresses();
+  // The node's configuration with what is known now; what it touches.
+  Touched Reconfigure(absl::Time now);
+  void ProbeAnnotations(const std::set<ObjectName>& services);
+  bool ProbeScheduler(const std::string& name);
+  void ReconcileAll(const Touched& touched);
+  void LogChanges();
+  void Acknowledge(absl::Time now);
+  AgentReport MakeReport() const;
+  void AnswerReports();
+
+  const NodeSettings settings_;
+  const AgentEnvironment environment_;
+  Reconciler& reconciler_;
+
+  Snapshot snapshot_;
+  Planner planner_;
+  // Schedulers that were asked for, and whether the kernel has them.
+  std::map<std::string, bool> schedulers_;
+  bool complete_ = false;
+  bool adopted_ = false;
+  // The configuration has to be made, or made anew.
+  bool config_stale_ = true;
+  // InfiniteFuture, or when to try again what could not be read for it.
+  absl::Time next_configuration_ = absl::InfiniteFuture();
+  std::vector<NodeAddress> local_addresses_;  // As last read.
+  absl::Time next_adoption_ = absl::InfinitePast();
+  Backoff adoption_backoff_;
+  FeedPosition position_;  // Of the picture.
+  // Told to the feed.
+  FeedPosition acknowledged_;
+  std::vector<ObjectFailure> acknowledged_failures_;
+  absl::Time received_ = absl::InfiniteFuture();
+  absl::Time programmed_ = absl::InfinitePast();
+  // Written to the log already.
+  std::set<std::string> logged_warnings_;
+  std::map<std::string, std::string> logged_failures_;
+  std::set<ipvs::VirtualServerKey> logged_taken_over_;
+
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  bool woken_ ABSL_GUARDED_BY(mutex_) = true;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::promise<AgentReport>> report_requests_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace fairlead

@@ -1,0 +1,52 @@
+#include "proxy/agent/node_settings.h"
+
+#include <algorithm>
+
+namespace fairlead {
+namespace {
+
+// The first usable address of each family, in the order given.
+std::vector<IpAddress> FirstOfEachFamily(absl::Span<const IpAddress> addresses) {
+  std::vector<IpAddress> first;
+  for (const IpAddress& address : addresses) {
+    if (address.IsLoopback() || address.IsLinkLocal() || address.IsUnspecified()) continue;
+    const bool have = std::any_of(first.begin(), first.end(), [&](const IpAddress& other) {
+      return other.family() == address.family();
+    });
+    if (!have) first.push_back(address);
+  }
+  return first;
+}
+
+}  // namespace
+
+NodeConfig MakeNodeConfig(const NodeSettings& settings, const Node* node,
+                          absl::Span<const NodeAddress> local_addresses,
+                          const std::set<std::string>& schedulers) {
+  NodeConfig config;
+  config.node_name = settings.node_name;
+  if (node != nullptr) config.zone = node->zone;
+  config.node_ips = FirstOfEachFamily(settings.node_ips);
+  if (config.node_ips.empty() && node != nullptr) {
+    config.node_ips = FirstOfEachFamily(node->internal_ips);
+  }
+  std::vector<NodeAddress> addresses(local_addresses.begin(), local_addresses.end());
+  if (config.node_ips.empty()) {
+    std::vector<IpAddress> all;
+    for (const NodeAddress& local : addresses) all.push_back(local.address);
+    config.node_ips = FirstOfEachFamily(all);
+  }
+  if (addresses.empty()) {
+    for (const IpAddress& address : config.node_ips) addresses.push_back({address, ""});
+  }
+  config.node_port_addresses =
+      SelectNodePortAddresses(addresses, settings.node_port_selector, config.node_ips);
+  config.cluster_cidrs = settings.cluster_cidrs;
+  config.masquerade_all = settings.masquerade_all;
+  config.default_scheduler = settings.default_scheduler;
+  config.schedulers = schedulers;
+  config.service_proxy_name = settings.service_proxy_name;
+  return config;
+}
+
+}  // namespace fairlead

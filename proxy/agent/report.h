@@ -1,0 +1,34 @@
+// What an agent tells of itself.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "proxy/plan/plan.h"
+#include "proxy/reconcile/reconciler.h"
+
+namespace fairlead {
+
+// A consistent view of an agent between two passes of its loop. A value: the plans in it are
+// immutable and shared.
+struct AgentReport {
+  std::string node_name;
+  // A complete picture has come; before that nothing is planned.
+  bool complete = false;
+  // Carried out last, and when; 0 and InfinitePast before that.
+  uint64_t revision = 0;
+  absl::Time programmed = absl::InfinitePast();
+  std::vector<std::shared_ptr<const ServicePlan>> plans;
+  // Sorted.
+  std::vector<ipvs::VirtualServerKey> owned;
+  std::vector<DrainingServer> draining;
+  std::vector<ReconcileFailure> failures;
+  // Of the plans, and conflicts between them.
+  std::vector<std::string> warnings;
+  WriteCounters counters;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,122 @@
+#include "proxy/cli/list_format.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "ipvs/types.h"
+
+namespace fairlead {
+namespace {
+
+// Behind ipvsadm's last column.
+constexpr int kNameColumn = 70;
+
+std::string FormatAddress(const std::string& bytes) {
+  absl::StatusOr<IpAddress> address = IpAddress::FromBytes(bytes);
+  return address.ok() ? address->Format() : "?";
+}
+
+std::string FormatAddressAndPort(const std::string& bytes, uint32_t port) {
+  absl::StatusOr<IpAddress> address = IpAddress::FromBytes(bytes);
+  return address.ok() ? FormatAddressPort(*address, static_cast<uint16_t>(port)) : "?";
+}
+
+std::string FormatService(const v1::VirtualServer& server) {
+  if (server.service_name().empty()) return "";
+  std::string text = absl::StrCat(server.service_namespace(), "/", server.service_name());
+  if (!server.port_name().empty()) absl::StrAppend(&text, ":", server.port_name());
+  return text;
+}
+
+std::string FormatTarget(const v1::RealServer& real) {
+  std::string text = real.target_name();
+  if (text.empty() && !real.node_name().empty()) text = absl::StrCat("on ", real.node_name());
+  if (real.state() == "draining") absl::StrAppend(&text, text.empty() ? "" : " ", "(draining)");
+  return text;
+}
+
+// `line`, and `name` in its column where there is one.
+std::string WithName(std::string line, const std::string& name) {
+  if (name.empty()) return absl::StrCat(line, "\n");
+  return absl::StrFormat("%-*s %s\n", kNameColumn, line, name);
+}
+
+std::string FormatServerLine(const v1::VirtualServer& server) {
+  std::string line =
+      absl::StrFormat("%-4s %s %s", v1::Protocol_Name(server.protocol()),
+                      FormatAddressAndPort(server.address(), server.port()), server.scheduler());
+  if (server.persistence_timeout_seconds() > 0) {
+    absl::StrAppend(&line, " persistent ", server.persistence_timeout_seconds());
+  }
+  return line;
+}
+
+}  // namespace
+
+std::string FormatListText(const v1::StatusResponse& status,
+                           const std::vector<v1::VirtualServer>& servers) {
+  std::string text = absl::StrCat(status.kernel_table(), "\n");
+  absl::StrAppend(&text, WithName("Prot LocalAddress:Port Scheduler Flags", "Service"));
+  absl::StrAppend(
+      &text,
+      WithName("  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn", "Pod"));
+  for (const v1::VirtualServer& server : servers) {
+    absl::StrAppend(&text, WithName(FormatServerLine(server), FormatService(server)));
+    for (const v1::RealServer& real : server.real_servers()) {
+      absl::StrAppend(
+          &text, WithName(absl::StrFormat("  -> %-28s %-7s %-6d %-10u %-10u",
+                                          FormatAddressAndPort(real.address(), real.port()),
+                                          real.forwarding(), real.weight(),
+                                          real.active_connections(), real.inactive_connections()),
+                          FormatTarget(real)));
+    }
+  }
+  return text;
+}
+
+std::string FormatListJson(const v1::StatusResponse& status,
+                           const std::vector<v1::VirtualServer>& servers) {
+  nlohmann::ordered_json document;
+  document["node"] = status.node_name();
+  document["complete"] = status.complete();
+  document["revision"] = status.revision();
+  document["virtualServers"] = nlohmann::ordered_json::array();
+  for (const v1::VirtualServer& server : servers) {
+    nlohmann::ordered_json entry;
+    entry["protocol"] = v1::Protocol_Name(server.protocol());
+    entry["address"] = FormatAddress(server.address());
+    entry["port"] = server.port();
+    entry["scheduler"] = server.scheduler();
+    entry["persistenceTimeoutSeconds"] = server.persistence_timeout_seconds();
+    entry["service"] = server.service_name().empty()
+                           ? ""
+                           : absl::StrCat(server.service_namespace(), "/", server.service_name());
+    entry["portName"] = server.port_name();
+    entry["kind"] = server.address_kind();
+    entry["policy"] = server.policy();
+    entry["verdict"] = server.verdict();
+    entry["realServers"] = nlohmann::ordered_json::array();
+    for (const v1::RealServer& real : server.real_servers()) {
+      entry["realServers"].push_back({{"address", FormatAddress(real.address())},
+                                      {"port", real.port()},
+                                      {"forwarding", real.forwarding()},
+                                      {"weight", real.weight()},
+                                      {"activeConnections", real.active_connections()},
+                                      {"inactiveConnections", real.inactive_connections()},
+                                      {"pod", real.target_name()},
+                                      {"node", real.node_name()},
+                                      {"state", real.state()}});
+    }
+    document["virtualServers"].push_back(std::move(entry));
+  }
+  document["failures"] = nlohmann::ordered_json::array();
+  for (const v1::Problem& failure : status.failures()) {
+    document["failures"].push_back({{"object", failure.object()}, {"message", failure.message()}});
+  }
+  document["warnings"] = nlohmann::ordered_json::array();
+  for (const std::string& warning : status.warnings()) document["warnings"].push_back(warning);
+  return document.dump(2) + "\n";
+}
+
+}  // namespace fairlead

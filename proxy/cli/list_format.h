@@ -1,0 +1,26 @@
+// The table of a running agent as text and JSON.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fairlead/v1/inspect.pb.h"
+
+namespace fairlead {
+
+// Laid out as `ipvsadm -L -n` prints a table, line by line and column by column. What is added
+// stands behind ipvsadm's last column: beside a virtual server its Service ("shop/cart:http"),
+// beside a real server its Pod, or its node where the Pod's name is not known, and "draining" where
+// it is no longer wanted.
+std::string FormatListText(const v1::StatusResponse& status,
+                           const std::vector<v1::VirtualServer>& servers);
+
+// {"node", "complete", "revision", "virtualServers": [{"protocol", "address", "port", "scheduler",
+//   "persistenceTimeoutSeconds", "service", "portName", "kind", "policy", "verdict",
+//   "realServers": [{"address", "port", "forwarding", "weight", "activeConnections",
+//   "inactiveConnections", "pod", "node", "state"}]}], "failures": [{"object", "message"}],
+//   "warnings": […]}, indented by two spaces.
+std::string FormatListJson(const v1::StatusResponse& status,
+                           const std::vector<v1::VirtualServer>& servers);
+
+}  // namespace fairlead

@@ -1,0 +1,127 @@
+#include "proxy/cli/node_flags.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+
+namespace fairlead {
+namespace {
+
+absl::Status InFlag(const char* flag, const absl::Status& status) {
+  return absl::InvalidArgumentError(absl::StrCat(flag, ": ", status.message()));
+}
+
+// Each value may hold several, with commas between.
+template <typename Parse>
+auto ParseList(const char* flag, const std::vector<std::string>& values, Parse parse)
+    -> absl::StatusOr<std::vector<typename decltype(parse(""))::value_type>> {
+  std::vector<typename decltype(parse(""))::value_type> parsed;
+  for (const std::string& value : values) {
+    for (absl::string_view item : absl::StrSplit(value, ',', absl::SkipWhitespace())) {
+      auto one = parse(item);
+      if (!one.ok()) return InFlag(flag, one.status());
+      parsed.push_back(*std::move(one));
+    }
+  }
+  return parsed;
+}
+
+}  // namespace
+
+void AddNodeFlags(CLI::App& command, NodeFlags& flags) {
+  const std::string node = "Node";
+  const std::string source = "Source";
+  command.add_option("--node-name", flags.node_name, "Name of this node")->required()->group(node);
+  command
+      .add_option("--node-ip", flags.node_ips,
+                  "The node's address, one of each family; default: those of its Node object")
+      ->group(node);
+  command
+      .add_option("--cluster-cidr", flags.cluster_cidrs,
+                  "Addresses of pods: others that reach a cluster IP are masqueraded")
+      ->group(node);
+  command
+      .add_flag("--masquerade-all", flags.masquerade_all,
+                "Masquerade everything that goes to a cluster IP")
+      ->group(node);
+  command
+      .add_option("--nodeport-addresses", flags.node_port_addresses,
+                  "Where node ports are served: CIDRs, or `primary`; default: all addresses")
+      ->group(node);
+  command
+      .add_option("--scheduler", flags.scheduler,
+                  "Scheduler of Services without the annotation fairlead.dev/scheduler")
+      ->capture_default_str()
+      ->group(node);
+  command
+      .add_option(
+          "--service-proxy-name", flags.service_proxy_name,
+          "Serve only Services whose label service.kubernetes.io/service-proxy-name is this")
+      ->group(node);
+  command
+      .add_option("--manifests", flags.manifests,
+                  "Files and folders of manifests; may be given several times")
+      ->required()
+      ->group(source);
+  command
+      .add_option("--state-dir", flags.state_dir,
+                  "Where allocated addresses and node ports are kept; default: nowhere")
+      ->group(source);
+  command
+      .add_option("--service-cluster-ip-range", flags.service_cluster_ip_range,
+                  "Addresses for Services that name none; one prefix of each family")
+      ->capture_default_str()
+      ->group(source);
+  command
+      .add_option("--service-node-port-range", flags.service_node_port_range,
+                  "Node ports for Services that name none")
+      ->capture_default_str()
+      ->group(source);
+}
+
+absl::StatusOr<NodeSettings> ParseNodeSettings(const NodeFlags& flags) {
+  NodeSettings settings;
+  if (flags.node_name.empty()) return absl::InvalidArgumentError("--node-name: is empty");
+  settings.node_name = flags.node_name;
+  auto node_ips = ParseList("--node-ip", flags.node_ips, IpAddress::Parse);
+  if (!node_ips.ok()) return node_ips.status();
+  settings.node_ips = *std::move(node_ips);
+  for (const IpAddress& address : settings.node_ips) {
+    if (!address.IsLoopback() && !address.IsLinkLocal() && !address.IsUnspecified()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--node-ip: ", address.Format(), " cannot be the address of a node"));
+  }
+  for (size_t i = 0; i < settings.node_ips.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (settings.node_ips[i].family() != settings.node_ips[j].family()) continue;
+      return absl::InvalidArgumentError(absl::StrCat("--node-ip: ", settings.node_ips[j].Format(),
+                                                     " and ", settings.node_ips[i].Format(),
+                                                     " are of one family"));
+    }
+  }
+  auto cidrs = ParseList("--cluster-cidr", flags.cluster_cidrs, IpPrefix::Parse);
+  if (!cidrs.ok()) return cidrs.status();
+  settings.cluster_cidrs = *std::move(cidrs);
+  auto selector = ParseNodePortAddresses(flags.node_port_addresses);
+  if (!selector.ok()) return selector.status();  // It names the flag.
+  settings.node_port_selector = *std::move(selector);
+  settings.masquerade_all = flags.masquerade_all;
+  settings.default_scheduler = flags.scheduler;
+  if (!flags.service_proxy_name.empty()) settings.service_proxy_name = flags.service_proxy_name;
+  return settings;
+}
+
+absl::StatusOr<ManifestOptions> ParseManifestOptions(const NodeFlags& flags) {
+  ManifestOptions options;
+  options.paths = flags.manifests;
+  options.state_dir = flags.state_dir;
+  auto ranges = ParseServiceClusterIpRanges(flags.service_cluster_ip_range);
+  if (!ranges.ok()) return InFlag("--service-cluster-ip-range", ranges.status());
+  options.service_cluster_ip_ranges = *std::move(ranges);
+  auto ports = ParsePortRange(flags.service_node_port_range);
+  if (!ports.ok()) return InFlag("--service-node-port-range", ports.status());
+  options.service_node_port_range = *ports;
+  return options;
+}
+
+}  // namespace fairlead

@@ -1,0 +1,50 @@
+// The firewall in the kernel's nf_tables.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/kernel/firewall.h"
+#include "proxy/kernel/netlink_socket.h"
+#include "proxy/kernel/nft_codec.h"
+#include "proxy/kernel/ruleset.h"
+
+namespace fairlead {
+
+// The table `inet fairlead` of one network namespace, by netlink. Needs CAP_NET_ADMIN.
+// Thread-compatible.
+//
+// Errors besides those of Firewall: PERMISSION_DENIED, RESOURCE_EXHAUSTED (memory), UNAVAILABLE
+// (others change tables all the time), INVALID_ARGUMENT, INTERNAL. Messages name the element where
+// the kernel says which one it was (since 5.16 or so), else the set.
+class NftFirewall : public Firewall {
+ public:
+  // For the network namespace of the calling thread.
+  static absl::StatusOr<std::unique_ptr<NftFirewall>> Open();
+
+  // Runs the program `nft`, at most once a call; the calling thread has to be in the namespace that
+  // Open() was called in. "Carries this ruleset": the chains are there under their names, among
+  // them the one that is a hash of the ruleset, each with as many rules as in the text.
+  absl::StatusOr<bool> EnsureRuleset(const std::string& ruleset) override;
+
+  absl::StatusOr<std::vector<Element>> Dump() override;
+
+  // One transaction for up to NetlinkSocket::kMaxRequestBytes, which is 190,000 changes of any
+  // kind, 349,000 of IPv4 addresses with ports. Beyond it there are several, in order; after an
+  // error the ones before have been carried out, and the message says so.
+  absl::Status Apply(absl::Span<const ElementChange> changes) override;
+
+ private:
+  explicit NftFirewall(NetlinkSocket socket) : socket_(std::move(socket)) {}
+
+  absl::StatusOr<std::vector<NftChain>> DumpChains();
+  // Of the chains given.
+  absl::StatusOr<RulesetShape> DumpShape(const std::vector<NftChain>& chains);
+  absl::Status DumpSet(SetName set, IpFamily family, std::vector<Element>& elements);
+  absl::Status Commit(const NftTransaction& transaction, absl::Span<const ElementChange> changes);
+
+  NetlinkSocket socket_;
+};
+
+}  // namespace fairlead

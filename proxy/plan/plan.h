@@ -1,0 +1,128 @@
+// What one Service asks of one node's kernel.
+//
+// PlanService is a pure function: the same inputs give the same plan, whatever happened before. It
+// reads no clock, no kernel and no file.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "ipvs/types.h"
+#include "watcher/model.h"
+#include "watcher/snapshot.h"
+
+namespace fairlead {
+
+// What the rules have to know of the node and of the agent's flags.
+struct NodeConfig {
+  std::string node_name;
+  // Label topology.kubernetes.io/zone of the Node; empty: not known.
+  std::string zone;
+  // The node's own address, at most one of each family: source of the node's packets to VIPs. A
+  // family without one is served all the same, the kernel then chooses the source.
+  std::vector<IpAddress> node_ips;
+  // Addresses on which node ports are served, sorted, both families.
+  std::vector<IpAddress> node_port_addresses;
+  // Pods' addresses. Empty: packets of pods cannot be told from those of others.
+  std::vector<IpPrefix> cluster_cidrs;
+  // Masquerade everything that goes to a cluster IP.
+  bool masquerade_all = false;
+  std::string default_scheduler = "rr";
+  // The schedulers that can be used; an annotation with another name is ignored with a warning.
+  std::set<std::string> schedulers;
+  // The value of the label service.kubernetes.io/service-proxy-name this agent answers to; unset:
+  // none, and a Service with the label is not for it.
+  std::optional<std::string> service_proxy_name;
+
+  friend bool operator==(const NodeConfig&, const NodeConfig&) = default;
+};
+
+// The schedulers of Linux 6.12, for where no kernel is at hand to be asked.
+const std::set<std::string>& KnownSchedulers();
+
+enum class AddressKind : uint8_t { kClusterIp, kNodePort };
+
+// What a new connection meets.
+enum class Verdict : uint8_t {
+  kBalance,
+  kReject,  // No usable endpoint anywhere: refused at once.
+  kDrop,    // The policy leaves none, though there are some elsewhere: silence.
+};
+
+// Whose source address is replaced by the node's.
+enum class Masquerade : uint8_t {
+  kNever,
+  kOutsiders,  // All but pods.
+  kAlways,
+};
+
+enum class EndpointState : uint8_t {
+  kReady,
+  kTerminating,  // Serving while it terminates; used because no ready one is left.
+};
+
+absl::string_view FormatAddressKind(AddressKind kind);       // "ClusterIP", "NodePort"
+absl::string_view FormatVerdict(Verdict verdict);            // "balance", "reject", "drop"
+absl::string_view FormatMasquerade(Masquerade masquerade);   // "never", "outsiders", "always"
+absl::string_view FormatEndpointState(EndpointState state);  // "ready", "terminating"
+absl::string_view FormatPolicy(TrafficPolicy policy);        // "Cluster", "Local"
+
+struct PlannedRealServer {
+  ipvs::RealServerKey key;
+  ipvs::RealServerConfig config;
+  bool local = false;  // On this node.
+  EndpointState state = EndpointState::kReady;
+  std::string node_name;
+  std::string zone;
+  std::string target_name;
+
+  friend bool operator==(const PlannedRealServer&, const PlannedRealServer&) = default;
+};
+
+struct PlannedVirtualServer {
+  ipvs::VirtualServerKey key;
+  ipvs::VirtualServerConfig config;
+  ObjectName service;
+  std::string port_name;
+  AddressKind kind = AddressKind::kClusterIp;
+  TrafficPolicy policy = TrafficPolicy::kCluster;
+  Verdict verdict = Verdict::kBalance;
+  Masquerade masquerade = Masquerade::kNever;
+  std::vector<PlannedRealServer> real_servers;  // Sorted by key; empty unless kBalance.
+
+  // Whether the address is a VIP: held by a local route, and closed but for the ports of Services.
+  // The node's own addresses are not.
+  bool is_vip() const { return kind != AddressKind::kNodePort; }
+
+  // What a client meets here without endpoints, never kBalance: the verdict where there are none,
+  // otherwise what it would be with endpoints left on other nodes only (policy Local) or none
+  // (Cluster).
+  Verdict without_endpoints() const;
+
+  friend bool operator==(const PlannedVirtualServer&, const PlannedVirtualServer&) = default;
+};
+
+struct ServicePlan {
+  ObjectName service;
+  absl::Time created = absl::InfinitePast();
+  // Sorted by key, no key twice.
+  std::vector<PlannedVirtualServer> virtual_servers;
+  // Each names the object and the field.
+  std::vector<std::string> warnings;
+
+  bool empty() const { return virtual_servers.empty() && warnings.empty(); }
+
+  friend bool operator==(const ServicePlan&, const ServicePlan&) = default;
+};
+
+// The plan of a Service: empty for one that is invisible, headless or of type ExternalName. A part
+// that cannot be served (a port twice, a clusterIP that is the node's own address or loopback) is
+// left out with a warning, and the rest is planned.
+ServicePlan PlanService(const Service& service, const Snapshot::Slices& slices,
+                        const NodeConfig& node);
+
+}  // namespace fairlead

@@ -1,0 +1,322 @@
+#include "proxy/agent/agent.h"
+
+#include <catch2/catch.hpp>
+
+#include "test_agent.h"
+
+namespace fairlead::testing {
+namespace {
+
+using ipvs::VirtualServerKey;
+
+const VirtualServerKey kCart = Tcp("10.96.0.1", 80);
+const ObjectId kCartId{ObjectKind::kService, {"shop", "cart"}};
+
+std::vector<Object> Cart() {
+  return {MakeService("shop/cart", "10.96.0.1"), MakeSlice("shop/cart", {"10.244.2.2@n2"})};
+}
+
+std::vector<Object> CartWithScheduler(const std::string& scheduler) {
+  auto service = MakeService("shop/cart", "10.96.0.1");
+  service->scheduler = scheduler;
+  return {service, MakeSlice("shop/cart", {"10.244.2.2@n2"})};
+}
+
+std::string SchedulerOf(TestAgent& test, const VirtualServerKey& key) {
+  return test.kernel.table.Get(key).value().config.scheduler;
+}
+
+TEST_CASE("before the first complete picture nothing is written, not even the ruleset") {
+  TestAgent test;
+  test.agent.Pass();
+  test.now += absl::Hours(1);
+  test.agent.Pass();
+  CHECK(test.agent.NextPass() == absl::InfiniteFuture());
+  CHECK(test.prepared == 0);
+  CHECK(test.probes == Lines{});
+  CHECK(test.kernel.firewall.ruleset() == std::nullopt);
+  CHECK(Describe(test.kernel) == Lines{});
+  CHECK(test.TakeAcknowledgements().empty());
+
+  test.FeedAndPass(1, Cart());
+  CHECK(test.prepared == 1);
+  CHECK(Describe(test.kernel) ==
+        Lines{"TCP 10.96.0.1:80 rr flags 0 timeout 0 /32", "  10.244.2.2:8080 Masq weight 1",
+              "element owned4 10.96.0.1 . tcp . 80", "element open4 10.96.0.1 . tcp . 80",
+              "element guarded4 10.96.0.1", "route 10.96.0.1 src 192.168.1.1"});
+  CHECK(test.agent.NextPass() == absl::InfiniteFuture());
+}
+
+TEST_CASE("an empty picture is a picture: what is left of Services that went is removed") {
+  TestAgent first;
+  first.FeedAndPass(1, Cart());
+  TestAgent second;
+  for (const Element& element : first.kernel.firewall.elements()) {
+    REQUIRE(second.kernel.firewall.EnsureRuleset(*first.kernel.firewall.ruleset()).ok());
+    REQUIRE(second.kernel.firewall.Apply({{{ElementChange::Verb::kAdd, element}}}).ok());
+  }
+  second.FeedAndPass(1, {});
+  CHECK(Describe(second.kernel) == Lines{});
+  CHECK(second.TakeAcknowledgements() ==
+        std::vector<Acknowledgement>{{{"epoch", 1}, absl::ZeroDuration(), {}}});
+}
+
+TEST_CASE("at the start what everything else needs comes first") {
+  TestAgent test;
+  test.FeedAndPass(
+      1,
+      {MakeService("shop/cart", "10.96.0.1"), MakeService("default/kubernetes", "10.96.0.7"),
+       MakeService("kube-system/kube-dns", "10.96.0.9"),
+       MakeService("kube-system/coredns", "10.96.0.8"), MakeService("shop/kube-dns", "10.96.0.2")});
+  std::vector<VirtualServerKey> order;
+  for (const ipvs::Operation& operation : test.kernel.table.operations()) {
+    order.push_back(operation.virtual_server);
+  }
+  CHECK(order == std::vector<VirtualServerKey>{Tcp("10.96.0.7", 80), Tcp("10.96.0.8", 80),
+                                               Tcp("10.96.0.9", 80), Tcp("10.96.0.1", 80),
+                                               Tcp("10.96.0.2", 80)});
+}
+
+TEST_CASE("a later picture changes what has changed") {
+  TestAgent test;
+  test.FeedAndPass(1, Cart());
+  test.kernel.table.ClearOperations();
+  std::vector<Object> more = Cart();
+  more.push_back(MakeService("shop/more", "10.96.0.2"));
+  test.FeedAndPass(2, more);
+  CHECK(test.kernel.table.operations() ==
+        std::vector<ipvs::Operation>{ipvs::Operation::AddVirtualServer(
+            Tcp("10.96.0.2", 80), ipvs::VirtualServerConfig::ForFamily(IpFamily::kIpv4, "rr"))});
+  test.FeedAndPass(3, {});
+  CHECK(Describe(test.kernel) == Lines{});
+}
+
+// --- Schedulers ----------------------------------------------------------------------------------
+
+TEST_CASE("a scheduler by annotation is used where the kernel has it") {
+  TestAgent test;
+  test.FeedAndPass(1, CartWithScheduler("lc"));
+  CHECK(SchedulerOf(test, kCart) == "lc");
+  CHECK(test.agent.NextPass() == absl::InfiniteFuture());
+}
+
+TEST_CASE("a scheduler that the kernel does not have is replaced by the default, with a warning") {
+  TestAgent test;
+  test.FeedAndPass(1, CartWithScheduler("xx"));
+  CHECK(SchedulerOf(test, kCart) == "rr");
+  const Lines warning = {
+      "warning: Service shop/cart: annotation fairlead.dev/scheduler: no scheduler \"xx\" on this "
+      "node, \"rr\" is used"};
+  CHECK(test.Logged("Service shop/cart") == warning);
+  // It is asked for once, and said once.
+  test.FeedAndPass(2, CartWithScheduler("xx"));
+  std::vector<Object> more = CartWithScheduler("xx");
+  more.push_back(MakeService("shop/more", "10.96.0.2"));
+  test.FeedAndPass(3, more);
+  CHECK(test.probes == Lines{"xx", "rr"});
+  CHECK(test.Logged("Service shop/cart") == warning);
+}
+
+TEST_CASE("a scheduler that is asked for later is known from then on") {
+  TestAgent test;
+  test.FeedAndPass(1, Cart());
+  CHECK(SchedulerOf(test, kCart) == "rr");
+  test.kernel.table.ClearOperations();
+  test.FeedAndPass(2, CartWithScheduler("lc"));
+  CHECK(test.probes == Lines{"rr", "lc"});
+  CHECK(test.kernel.table.operations() ==
+        std::vector<ipvs::Operation>{ipvs::Operation::EditVirtualServer(
+            kCart, ipvs::VirtualServerConfig::ForFamily(IpFamily::kIpv4, "lc"))});
+}
+
+TEST_CASE("what cannot be found out about a scheduler, the kernel says") {
+  TestAgent test;
+  test.schedulers["xx"] = absl::PermissionDeniedError("no CAP_SYS_ADMIN");
+  test.kernel.table.FailWhen(
+      [](const ipvs::Operation& operation) { return operation.virtual_config.scheduler == "xx"; },
+      {absl::NotFoundError("no scheduler xx"), false});
+  test.FeedAndPass(1, CartWithScheduler("xx"));
+  CHECK(
+      test.TakeAcknowledgements() ==
+      std::vector<Acknowledgement>{
+          {{"epoch", 1}, absl::ZeroDuration(), {{kCartId, "TCP 10.96.0.1:80: no scheduler xx"}}}});
+}
+
+// --- The node ------------------------------------------------------------------------------------
+
+TEST_CASE("another zone of the node has the Services planned anew") {
+  TestAgent test;
+  const auto picture = [](const std::string& zone) -> std::vector<Object> {
+    return {MakeService("shop/cart", "10.96.0.1"),
+            MakeSlice("shop/cart", {"10.244.2.2@n2 a", "10.244.3.2@n3 b"}),
+            MakeNode(zone, "192.168.1.1")};
+  };
+  const auto reals = [&test] {
+    std::vector<ipvs::RealServerKey> keys;
+    const ipvs::VirtualServer server = test.kernel.table.Get(kCart).value();
+    for (const ipvs::RealServer& real : server.real_servers) {
+      keys.push_back(real.key);
+    }
+    return keys;
+  };
+  test.FeedAndPass(1, picture("a"));
+  CHECK(reals() == std::vector<ipvs::RealServerKey>{Pod("10.244.2.2")});
+  test.FeedAndPass(2, picture("b"));
+  CHECK(reals() == std::vector<ipvs::RealServerKey>{Pod("10.244.3.2")});
+}
+
+TEST_CASE("another address of the node moves node ports and the sources of routes") {
+  TestAgent test;
+  const auto picture = [](const std::string& address) -> std::vector<Object> {
+    return {MakeService("shop/cart", "10.96.0.1", 30080), MakeNode("a", address)};
+  };
+  test.FeedAndPass(1, picture("192.168.1.1"));
+  CHECK(test.reconciler.OwnedVirtualServers() ==
+        std::vector<VirtualServerKey>{kCart, Tcp("192.168.1.1", 30080)});
+  test.addresses = std::vector<NodeAddress>{{Address("192.168.1.9"), "eth0"}};
+  test.FeedAndPass(2, picture("192.168.1.9"));
+  CHECK(test.reconciler.OwnedVirtualServers() ==
+        std::vector<VirtualServerKey>{kCart, Tcp("192.168.1.9", 30080)});
+  const VipRoute route{Address("10.96.0.1"), Address("192.168.1.9")};
+  CHECK(test.kernel.routes.routes() == std::map<IpAddress, VipRoute>{{route.vip, route}});
+}
+
+TEST_CASE("another node's change is nothing to do") {
+  TestAgent test;
+  test.FeedAndPass(1, Cart());
+  auto other = MakeNode("b", "192.168.1.2");
+  other->name = "n2";
+  std::vector<Object> objects = Cart();
+  objects.push_back(other);
+  const WriteCounters before = test.reconciler.counters();
+  test.FeedAndPass(2, objects);
+  CHECK(test.reconciler.counters() == before);
+}
+
+TEST_CASE("addresses that cannot be read are not taken for none") {
+  TestAgent test;
+  const std::vector<NodeAddress> both = {{Address("10.0.0.1"), "eth1"},
+                                         {Address("192.168.1.1"), "eth0"}};
+  const std::vector<Object> picture = {MakeService("shop/cart", "10.96.0.1", 30080),
+                                       MakeNode("a", "192.168.1.1")};
+  test.addresses = absl::UnavailableError("they change all the time");
+
+  // At the start nothing is written before they are known.
+  test.FeedAndPass(1, picture);
+  CHECK(test.kernel.firewall.ruleset() == std::nullopt);
+  CHECK(Describe(test.kernel) == Lines{});
+  test.addresses = both;
+  test.now = test.agent.NextPass();
+  test.agent.Pass();
+  const std::vector<VirtualServerKey> served = {Tcp("10.0.0.1", 30080), kCart,
+                                                Tcp("192.168.1.1", 30080)};
+  CHECK(test.reconciler.OwnedVirtualServers() == served);
+
+  // Later those that were read last are kept, and it is tried again.
+  test.addresses = absl::UnavailableError("they change all the time");
+  test.FeedAndPass(2, {MakeService("shop/cart", "10.96.0.1", 30080), MakeNode("b", "192.168.1.1")});
+  CHECK(test.reconciler.OwnedVirtualServers() == served);
+  CHECK(test.agent.NextPass() == test.now + absl::Seconds(1));
+  test.addresses = std::vector<NodeAddress>{both[1]};
+  test.now = test.agent.NextPass();
+  test.agent.Pass();
+  CHECK(test.reconciler.OwnedVirtualServers() ==
+        std::vector<VirtualServerKey>{kCart, Tcp("192.168.1.1", 30080)});
+  CHECK(test.agent.NextPass() == absl::InfiniteFuture());
+}
+
+// --- Acknowledgements ----------------------------------------------------------------------------
+
+TEST_CASE("each picture is acknowledged with the time it took") {
+  TestAgent test;
+  test.Feed(1, Cart());
+  test.now += absl::Seconds(3);
+  test.agent.Pass();
+  CHECK(test.TakeAcknowledgements() ==
+        std::vector<Acknowledgement>{{{"epoch", 1}, absl::Seconds(3), {}}});
+  test.agent.Pass();
+  CHECK(test.TakeAcknowledgements().empty());
+  // Also one that changes nothing.
+  test.FeedAndPass(2, Cart());
+  CHECK(test.TakeAcknowledgements() ==
+        std::vector<Acknowledgement>{{{"epoch", 2}, absl::ZeroDuration(), {}}});
+}
+
+TEST_CASE("failures are acknowledged with their Service, and again when they change") {
+  TestAgent test;
+  test.kernel.table.FailWhen([](const ipvs::Operation&) { return true; },
+                             {absl::ResourceExhaustedError("no memory"), false});
+  test.FeedAndPass(4, Cart());
+  CHECK(test.TakeAcknowledgements() ==
+        std::vector<Acknowledgement>{
+            {{"epoch", 4}, absl::ZeroDuration(), {{kCartId, "TCP 10.96.0.1:80: no memory"}}}});
+  const auto retry = [&test] {
+    REQUIRE(test.agent.NextPass() > test.now);
+    test.now = test.agent.NextPass();
+    test.agent.Pass();
+  };
+  retry();
+  CHECK(test.TakeAcknowledgements().empty());
+
+  test.kernel.table.ClearFailures();
+  test.kernel.table.FailWhen([](const ipvs::Operation&) { return true; },
+                             {absl::PermissionDeniedError("not permitted"), false});
+  retry();
+  CHECK(test.TakeAcknowledgements() ==
+        std::vector<Acknowledgement>{
+            {{"epoch", 4}, absl::ZeroDuration(), {{kCartId, "TCP 10.96.0.1:80: not permitted"}}}});
+  test.kernel.table.ClearFailures();
+  retry();
+  CHECK(test.TakeAcknowledgements() ==
+        std::vector<Acknowledgement>{{{"epoch", 4}, absl::ZeroDuration(), {}}});
+  CHECK(test.Logged("TCP 10.96.0.1:80") ==
+        Lines{"error: TCP 10.96.0.1:80: no memory; will be tried again",
+              "error: TCP 10.96.0.1:80: not permitted; will be tried again",
+              "info: TCP 10.96.0.1:80: made good"});
+}
+
+// --- The start -----------------------------------------------------------------------------------
+
+TEST_CASE("a kernel that cannot be read is tried again, and not written meanwhile") {
+  TestAgent test;
+  test.kernel.table.FailReads(absl::UnavailableError("busy"));
+  test.FeedAndPass(1, Cart());
+  std::vector<absl::Duration> waits;
+  for (int i = 0; i < 12; ++i) {
+    waits.push_back(test.agent.NextPass() - test.now);
+    // Before its time nothing is tried.
+    test.agent.Pass();
+    CHECK(test.prepared == i + 1);
+    test.now = test.agent.NextPass();
+    test.agent.Pass();
+  }
+  absl::Duration limit = absl::Milliseconds(200);
+  for (const absl::Duration wait : waits) {
+    CHECK(wait <= limit);
+    CHECK(wait >= limit / 2);
+    limit = std::min(limit * 2, absl::Duration(absl::Seconds(30)));
+  }
+  CHECK(test.kernel.table.operations().empty());
+  CHECK(test.kernel.firewall.elements().empty());
+  CHECK(test.kernel.routes.routes().empty());
+  CHECK(test.TakeAcknowledgements().empty());
+
+  test.kernel.table.ClearFailures();
+  test.now = test.agent.NextPass();
+  test.agent.Pass();
+  CHECK(test.kernel.table.Get(kCart).ok());
+  CHECK(test.TakeAcknowledgements().size() == 1);
+}
+
+TEST_CASE("a virtual server that is taken over is named in the log, once") {
+  TestAgent test;
+  test.kernel.table.Apply({ipvs::Operation::AddVirtualServer(kCart, {})});
+  test.FeedAndPass(1, Cart());
+  test.FeedAndPass(2, CartWithScheduler("lc"));
+  CHECK(test.Logged("taken over") ==
+        Lines{"warning: TCP 10.96.0.1:80 was in the kernel and not Fairlead's: taken over for a "
+              "Service"});
+}
+
+}  // namespace
+}  // namespace fairlead::testing

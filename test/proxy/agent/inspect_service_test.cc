@@ -1,0 +1,252 @@
+#include "proxy/agent/inspect_service.h"
+
+#include <google/protobuf/text_format.h>
+#include <grpcpp/grpcpp.h>
+
+#include <catch2/catch.hpp>
+#include <functional>
+#include <map>
+
+#include "memory_kernel.h"
+#include "proxy/cli/version.h"
+
+namespace fairlead::testing {
+namespace {
+
+using ipvs::Operation;
+using ipvs::VirtualServerKey;
+
+const VirtualServerKey kCart = Tcp("10.96.0.1", 80);
+
+// The service behind a server in this process.
+class Inspection {
+ public:
+  Inspection() : service_([this] { return report; }, [this] { return OpenTable(); }) {
+    grpc::ServerBuilder builder;
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    stub_ = v1::Inspect::NewStub(server_->InProcessChannel({}));
+  }
+
+  // The text of each message.
+  Lines List() {
+    grpc::ClientContext context;
+    auto reader = stub_->List(&context, {});
+    Lines lines;
+    v1::VirtualServer server;
+    while (reader->Read(&server)) lines.push_back(server.DebugString());
+    status = reader->Finish();
+    return lines;
+  }
+
+  v1::StatusResponse Status() {
+    grpc::ClientContext context;
+    v1::StatusResponse response;
+    status = stub_->Status(&context, {}, &response);
+    return response;
+  }
+
+  absl::StatusOr<AgentReport> report = AgentReport();
+  ipvs::MemoryTable table;
+  absl::Status open_status;
+  grpc::Status status;
+
+ private:
+  absl::StatusOr<std::unique_ptr<ipvs::Table>> OpenTable() {
+    if (!open_status.ok()) return open_status;
+    return std::make_unique<ipvs::MemoryTable>(table);
+  }
+
+  InspectService service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<v1::Inspect::Stub> stub_;
+};
+
+// The text of a message, as DebugString has it.
+template <typename Message>
+std::string Text(const std::string& text) {
+  Message message;
+  REQUIRE(google::protobuf::TextFormat::ParseFromString(text, &message));
+  return message.DebugString();
+}
+
+std::shared_ptr<const ServicePlan> CartPlan() {
+  PlannedVirtualServer server = Vip(kCart, {"10.244.1.2"});
+  server.port_name = "http";
+  server.real_servers[0].node_name = "n1";
+  server.real_servers[0].target_name = "cart-5d9c";
+  server.config.flags = ipvs::kFlagPersistent;
+  server.config.persistence_timeout = absl::Seconds(10800);
+  return MakePlan("cart", {server});
+}
+
+void Program(ipvs::MemoryTable& table, const std::shared_ptr<const ServicePlan>& plan) {
+  for (const PlannedVirtualServer& server : plan->virtual_servers) {
+    table.Apply({Operation::AddVirtualServer(server.key, server.config)});
+    for (const PlannedRealServer& real : server.real_servers) {
+      table.Apply({Operation::AddRealServer(server.key, real.key, real.config)});
+    }
+  }
+}
+
+TEST_CASE("a list has what is in the kernel with the names of the plan") {
+  Inspection inspection;
+  Program(inspection.table, CartPlan());
+  inspection.table.Apply({Operation::AddRealServer(kCart, Pod("10.244.2.2"), {.weight = 0}),
+                          Operation::AddVirtualServer(Tcp("203.0.113.1", 443), {})});
+  REQUIRE(inspection.table.SetConnections(kCart, Pod("10.244.2.2"), 3, 2).ok());
+  inspection.report->plans = {CartPlan()};
+  inspection.report->owned = {kCart};
+  inspection.report->draining = {{kCart, Pod("10.244.2.2"), absl::InfiniteFuture()}};
+  CHECK(inspection.List() == Lines{Text<v1::VirtualServer>(R"pb(
+          family: IPV4
+          protocol: TCP
+          address: "\n`\000\001"
+          port: 80
+          scheduler: "rr"
+          flags: 1
+          persistence_timeout_seconds: 10800
+          persistence_prefix_length: 32
+          service_namespace: "shop"
+          service_name: "cart"
+          port_name: "http"
+          address_kind: "ClusterIP"
+          policy: "Cluster"
+          verdict: "balance"
+          real_servers {
+            address: "\n\364\001\002"
+            port: 8080
+            forwarding: "Masq"
+            weight: 1
+            target_name: "cart-5d9c"
+            node_name: "n1"
+            state: "ready"
+          }
+          real_servers {
+            address: "\n\364\002\002"
+            port: 8080
+            forwarding: "Masq"
+            active_connections: 3
+            inactive_connections: 2
+            state: "draining"
+          }
+        )pb")});
+  CHECK(inspection.status.ok());
+}
+
+TEST_CASE("one that is being removed has no names") {
+  Inspection inspection;
+  inspection.table.Apply({Operation::AddVirtualServer(
+      Udp("fd00:96::1", 53), ipvs::VirtualServerConfig::ForFamily(IpFamily::kIpv6, "lc"))});
+  inspection.report->owned = {Udp("fd00:96::1", 53)};
+  CHECK(inspection.List() == Lines{Text<v1::VirtualServer>(R"pb(
+          family: IPV6
+          protocol: UDP
+          address: "\375\000\000\226\000\000\000\000\000\000\000\000\000\000\000\001"
+          port: 53
+          scheduler: "lc"
+          persistence_prefix_length: 128
+        )pb")});
+}
+
+TEST_CASE("of two Services that claim a virtual server the one that has it is named") {
+  const auto claim = [](const std::string& name, absl::Time created) {
+    auto plan = std::make_shared<ServicePlan>(*MakePlan(name, {Vip(kCart, {})}));
+    plan->created = created;
+    return plan;
+  };
+  struct Row {
+    std::string name;
+    std::vector<std::shared_ptr<const ServicePlan>> plans;  // By name, as a report has them.
+    std::string winner;
+  };
+  const absl::Time early = absl::FromUnixSeconds(1);
+  const absl::Time late = absl::FromUnixSeconds(2);
+  const std::vector<Row> rows = {
+      {"the older one, first by name", {claim("a", early), claim("b", late)}, "a"},
+      {"the older one, last by name", {claim("a", late), claim("b", early)}, "b"},
+      {"of one age: the first by name", {claim("a", early), claim("b", early)}, "a"},
+  };
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name) {
+      Inspection inspection;
+      Program(inspection.table, row.plans[0]);
+      inspection.report->plans = row.plans;
+      inspection.report->owned = {kCart};
+      const DesiredState desired = MakeDesired(row.plans);
+      CHECK(desired.FindVirtualServer(kCart)->service.name == row.winner);
+      const Lines list = inspection.List();
+      REQUIRE(list.size() == 1);
+      CHECK(list[0].find("service_name: \"" + row.winner + "\"") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("errors of the agent and of the kernel are the caller's to see") {
+  const absl::Status busy = absl::UnavailableError("the agent is busy");
+  const std::map<std::string, std::function<void(Inspection&)>> rows = {
+      {"the agent", [&](Inspection& inspection) { inspection.report = busy; }},
+      {"opening the table", [&](Inspection& inspection) { inspection.open_status = busy; }},
+      {"reading the table", [&](Inspection& inspection) { inspection.table.FailReads(busy); }},
+  };
+  for (const auto& [name, fail] : rows) {
+    INFO(name);
+    Inspection inspection;
+    fail(inspection);
+    CHECK(inspection.List() == Lines{});
+    CHECK(inspection.status.error_code() == grpc::StatusCode::UNAVAILABLE);
+    CHECK(inspection.status.error_message() == "the agent is busy");
+  }
+}
+
+TEST_CASE("a status tells how far the agent is, and what fails") {
+  Inspection inspection;
+  AgentReport& report = *inspection.report;
+  report.node_name = "n1";
+  report.complete = true;
+  report.revision = 7;
+  report.programmed = absl::FromUnixMillis(1'700'000'000'250);
+  report.plans = {CartPlan()};
+  report.owned = {kCart, Tcp("10.96.0.2", 80)};
+  report.draining = {{kCart, Pod("10.244.2.2"), absl::InfiniteFuture()}};
+  report.failures = {{"TCP 10.96.0.1:80", "no memory", kCart},
+                     {"TCP 10.96.0.2:80", "busy", Tcp("10.96.0.2", 80)},
+                     {"route 10.96.0.1", "lo is down", std::nullopt}};
+  report.warnings = {"Service shop/cart: odd"};
+  report.counters = {.operations = 1, .elements = 2, .routes = 3};
+  v1::StatusResponse response = inspection.Status();
+  CHECK(response.version() == kVersion);
+  CHECK(response.kernel_table() == ReadKernelTableTitle());
+  response.clear_version();
+  response.clear_kernel_table();
+  CHECK(response.DebugString() == Text<v1::StatusResponse>(R"pb(
+          node_name: "n1"
+          complete: true
+          revision: 7
+          programmed { seconds: 1700000000 nanos: 250000000 }
+          services: 1
+          virtual_servers: 2
+          draining: 1
+          failures { object: "Service shop/cart: TCP 10.96.0.1:80" message: "no memory" }
+          failures { object: "TCP 10.96.0.2:80" message: "busy" }
+          failures { object: "route 10.96.0.1" message: "lo is down" }
+          warnings: "Service shop/cart: odd"
+          operations_written: 1
+          elements_written: 2
+          routes_written: 3
+        )pb"));
+}
+
+TEST_CASE("a status before the first picture has no time") {
+  Inspection inspection;
+  v1::StatusResponse response = inspection.Status();
+  CHECK(inspection.status.ok());
+  CHECK_FALSE(response.complete());
+  CHECK_FALSE(response.has_programmed());
+  inspection.report = absl::UnavailableError("the agent is stopping");
+  inspection.Status();
+  CHECK(inspection.status.error_code() == grpc::StatusCode::UNAVAILABLE);
+}
+
+}  // namespace
+}  // namespace fairlead::testing

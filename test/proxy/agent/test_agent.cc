@@ -1,0 +1,122 @@
+#include "test_agent.h"
+
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "proxy/kernel/ruleset.h"
+
+namespace fairlead::testing {
+namespace {
+
+ObjectName ParseName(const std::string& name) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(name, '/');
+  return {parts.first, parts.second};
+}
+
+}  // namespace
+
+TestAgent::TestAgent(NodeSettings settings)
+    : addresses(std::vector<NodeAddress>{{Address("192.168.1.1"), "eth0"}}),
+      schedulers({{"rr", absl::OkStatus()}, {"lc", absl::OkStatus()}}),
+      reconciler(kernel.table, kernel.firewall, kernel.routes, {.ruleset = RulesetText({})}),
+      agent(std::move(settings), MakeEnvironment(), reconciler) {
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log_)));
+  spdlog::set_pattern("%l: %v");
+}
+
+TestAgent::~TestAgent() { spdlog::set_default_logger(std::make_shared<spdlog::logger>("none")); }
+
+AgentEnvironment TestAgent::MakeEnvironment() {
+  return {
+      .now = [this] { return real_clock ? absl::Now() : now; },
+      .take_update =
+          [this] {
+            const std::lock_guard lock(mutex_);
+            return std::exchange(update_, std::nullopt);
+          },
+      .acknowledge =
+          [this](const FeedPosition& position, absl::Duration took,
+                 const std::vector<ObjectFailure>& failures) {
+            acknowledgements_.push_back({position, took, failures});
+            on_acknowledge();
+          },
+      .local_addresses = [this] { return addresses; },
+      .probe_scheduler =
+          [this](const std::string& name) {
+            probes.push_back(name);
+            const auto it = schedulers.find(name);
+            return it == schedulers.end() ? absl::NotFoundError("no module") : it->second;
+          },
+      .prepare = [this] { ++prepared; },
+  };
+}
+
+void TestAgent::Feed(uint64_t revision, std::vector<Object> objects) {
+  const std::lock_guard lock(mutex_);
+  update_.emplace();
+  update_->position = {"epoch", revision};
+  update_->snapshot = true;
+  update_->upserts = std::move(objects);
+  update_->received = real_clock ? absl::Now() : now;
+}
+
+void TestAgent::FeedAndPass(uint64_t revision, std::vector<Object> objects) {
+  Feed(revision, std::move(objects));
+  agent.Pass();
+}
+
+std::vector<Acknowledgement> TestAgent::TakeAcknowledgements() {
+  return std::exchange(acknowledgements_, {});
+}
+
+Lines TestAgent::Logged(const std::string& text) const {
+  Lines lines;
+  for (absl::string_view line : absl::StrSplit(log_.str(), '\n')) {
+    if (absl::StrContains(line, text)) lines.emplace_back(line);
+  }
+  return lines;
+}
+
+std::shared_ptr<Service> MakeService(const std::string& name, const std::string& cluster_ip,
+                                     uint16_t node_port) {
+  auto service = std::make_shared<Service>();
+  service->name = ParseName(name);
+  service->type = node_port == 0 ? ServiceType::kClusterIp : ServiceType::kNodePort;
+  service->cluster_ips = {Address(cluster_ip)};
+  service->ports = {{.name = "http", .port = 80, .node_port = node_port}};
+  return service;
+}
+
+std::shared_ptr<EndpointSlice> MakeSlice(const std::string& service, const Lines& endpoints) {
+  auto slice = std::make_shared<EndpointSlice>();
+  const ObjectName name = ParseName(service);
+  slice->name = {name.name_space, absl::StrCat(name.name, "-1")};
+  slice->service_name = name.name;
+  slice->ports = {{.name = "http", .port = 8080}};
+  for (const std::string& text : endpoints) {
+    const std::vector<std::string> words = absl::StrSplit(text, ' ');
+    const std::pair<std::string, std::string> place = absl::StrSplit(words[0], '@');
+    Endpoint endpoint;
+    endpoint.address = Address(place.first);
+    endpoint.node_name = place.second;
+    if (words.size() > 1) endpoint.zone_hints = {words[1]};
+    slice->endpoints.push_back(endpoint);
+  }
+  return slice;
+}
+
+std::shared_ptr<Node> MakeNode(const std::string& zone, const std::string& address) {
+  auto node = std::make_shared<Node>();
+  node->name = "n1";
+  node->zone = zone;
+  node->internal_ips = {Address(address)};
+  return node;
+}
+
+}  // namespace fairlead::testing

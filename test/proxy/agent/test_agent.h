@@ -1,0 +1,69 @@
+// An Agent with a kernel in memory and a world that a test has in its hands.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "memory_kernel.h"
+#include "proxy/agent/agent.h"
+
+namespace fairlead::testing {
+
+struct Acknowledgement {
+  FeedPosition position;
+  absl::Duration programming_time;
+  std::vector<ObjectFailure> failures;
+
+  friend bool operator==(const Acknowledgement&, const Acknowledgement&) = default;
+};
+
+// Node n1 at 192.168.1.1, whose kernel has rr and lc. Log messages go to `log`.
+class TestAgent {
+ public:
+  explicit TestAgent(NodeSettings settings = {.node_name = "n1"});
+  ~TestAgent();
+
+  // A picture for the next pass, received now. `objects` are all there is.
+  void Feed(uint64_t revision, std::vector<Object> objects);
+  // A picture, and a pass.
+  void FeedAndPass(uint64_t revision, std::vector<Object> objects);
+  std::vector<Acknowledgement> TakeAcknowledgements();
+  // Lines of the log that contain the text.
+  Lines Logged(const std::string& text) const;
+
+  MemoryKernel kernel;
+  absl::Time now = absl::FromUnixSeconds(1'700'000'000);
+  absl::StatusOr<std::vector<NodeAddress>> addresses;
+  std::map<std::string, absl::Status> schedulers;  // Those not in here are not found.
+  Lines probes;
+  int prepared = 0;
+  bool real_clock = false;
+  std::function<void()> on_acknowledge = [] {};
+
+ private:
+  AgentEnvironment MakeEnvironment();
+
+  std::mutex mutex_;
+  std::optional<FeedUpdate> update_;
+  std::vector<Acknowledgement> acknowledgements_;
+  std::ostringstream log_;
+
+ public:
+  Reconciler reconciler;
+  Agent agent;
+};
+
+// Of type NodePort, port "http" TCP 80 and node port `node_port`, or a ClusterIP where that is 0.
+// `name` is "shop/cart".
+std::shared_ptr<Service> MakeService(const std::string& name, const std::string& cluster_ip,
+                                     uint16_t node_port = 0);
+// "10.244.1.2@n1 a": on node n1, with a hint for zone a; both may be left out.
+std::shared_ptr<EndpointSlice> MakeSlice(const std::string& service, const Lines& endpoints);
+std::shared_ptr<Node> MakeNode(const std::string& zone, const std::string& address);
+
+}  // namespace fairlead::testing

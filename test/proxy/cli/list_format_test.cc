@@ -1,0 +1,200 @@
+#include "proxy/cli/list_format.h"
+
+#include <catch2/catch.hpp>
+
+#include "absl/strings/str_split.h"
+#include "ipvs/ip_address.h"
+
+namespace fairlead {
+namespace {
+
+v1::VirtualServer MakeServer(v1::Protocol protocol, const std::string& address, uint32_t port,
+                             const std::string& scheduler) {
+  const IpAddress parsed = IpAddress::Parse(address).value();
+  v1::VirtualServer server;
+  server.set_family(parsed.is_v4() ? v1::IPV4 : v1::IPV6);
+  server.set_protocol(protocol);
+  server.set_address(std::string(parsed.bytes()));
+  server.set_port(port);
+  server.set_scheduler(scheduler);
+  return server;
+}
+
+v1::RealServer& AddReal(v1::VirtualServer& server, const std::string& address, int32_t weight,
+                        uint32_t active, uint32_t inactive) {
+  const IpAddress parsed = IpAddress::Parse(address).value();
+  v1::RealServer& real = *server.add_real_servers();
+  real.set_address(std::string(parsed.bytes()));
+  real.set_port(8080);
+  real.set_forwarding("Masq");
+  real.set_weight(weight);
+  real.set_active_connections(active);
+  real.set_inactive_connections(inactive);
+  return real;
+}
+
+v1::StatusResponse MakeStatus() {
+  v1::StatusResponse status;
+  status.set_node_name("n1");
+  status.set_complete(true);
+  status.set_revision(7);
+  status.set_kernel_table("IP Virtual Server version 1.2.1 (size=4096)");
+  return status;
+}
+
+std::vector<v1::VirtualServer> MakeServers() {
+  v1::VirtualServer cart = MakeServer(v1::TCP, "10.96.0.1", 80, "rr");
+  cart.set_service_namespace("shop");
+  cart.set_service_name("cart");
+  cart.set_port_name("http");
+  cart.set_address_kind("ClusterIP");
+  cart.set_policy("Cluster");
+  cart.set_verdict("balance");
+  cart.set_persistence_timeout_seconds(10800);
+  v1::RealServer& named = AddReal(cart, "10.244.1.2", 1, 3, 12);
+  named.set_target_name("cart-5d9c");
+  named.set_node_name("n1");
+  named.set_state("ready");
+  v1::RealServer& on_node = AddReal(cart, "10.244.2.2", 1, 0, 0);
+  on_node.set_node_name("n2");
+  on_node.set_state("terminating");
+  AddReal(cart, "10.244.3.2", 0, 1, 0).set_state("draining");
+
+  v1::VirtualServer dns = MakeServer(v1::UDP, "10.96.0.10", 53, "lc");
+  dns.set_service_namespace("kube-system");
+  dns.set_service_name("kube-dns");
+  dns.set_verdict("reject");
+
+  v1::VirtualServer six = MakeServer(v1::SCTP, "fd00:96::1", 5060, "sh");
+  v1::RealServer& draining = AddReal(six, "fd00:244::2", 0, 4294967295, 0);
+  draining.set_target_name("sip-0");
+  draining.set_state("draining");
+  return {cart, dns, six};
+}
+
+TEST_CASE("a list is laid out as ipvsadm -L -n, with names behind its last column") {
+  // The first 70 columns are those of ipvsadm 1.31, whose lines of real servers end with blanks.
+  const std::string expected =
+      "IP Virtual Server version 1.2.1 (size=4096)\n"
+      "Prot LocalAddress:Port Scheduler Flags                                 Service\n"
+      "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn  Pod\n"
+      "TCP  10.96.0.1:80 rr persistent 10800                                  shop/cart:http\n"
+      "  -> 10.244.1.2:8080              Masq    1      3          12         cart-5d9c\n"
+      "  -> 10.244.2.2:8080              Masq    1      0          0          on n2\n"
+      "  -> 10.244.3.2:8080              Masq    0      1          0          (draining)\n"
+      "UDP  10.96.0.10:53 lc                                                  "
+      "kube-system/kube-dns\n"
+      "SCTP [fd00:96::1]:5060 sh\n"
+      "  -> [fd00:244::2]:8080           Masq    0      4294967295 0          "
+      "sip-0 (draining)\n";
+  CHECK(FormatListText(MakeStatus(), MakeServers()) == expected);
+}
+
+TEST_CASE("names are all in one column, also beside addresses that are too long for theirs") {
+  v1::VirtualServer server =
+      MakeServer(v1::TCP, "fd00:1111:2222:3333:4444:5555:6666:7777", 65535, "rr");
+  server.set_service_namespace("shop");
+  server.set_service_name("cart");
+  AddReal(server, "10.244.1.2", 1, 0, 0).set_target_name("NAME");
+  AddReal(server, "fd00:244::1:2", 65535, 0, 0).set_target_name("NAME");
+  const std::vector<std::string> lines =
+      absl::StrSplit(FormatListText(MakeStatus(), {server}), '\n');
+  REQUIRE(lines.size() == 7);
+  CHECK(lines[1].find("Service") == 71);
+  CHECK(lines[2].find("Pod") == 71);
+  CHECK(lines[3].find("shop/cart") == 71);
+  CHECK(lines[4].find("NAME") == 71);
+  CHECK(lines[5].find("NAME") == 71);
+}
+
+TEST_CASE("an endpoint that is too long for its column moves the rest, as with ipvsadm") {
+  v1::VirtualServer server = MakeServer(v1::TCP, "fd00:96::1", 80, "rr");
+  AddReal(server, "fd00:1111:2222:3333:4444:5555:6666:7777", 1, 0, 0).set_target_name("pod");
+  const std::vector<std::string> lines =
+      absl::StrSplit(FormatListText(MakeStatus(), {server}), '\n');
+  CHECK(lines[4] ==
+        "  -> [fd00:1111:2222:3333:4444:5555:6666:7777]:8080 Masq    1      0          0          "
+        "pod");
+}
+
+TEST_CASE("a table without virtual servers has its head") {
+  CHECK(FormatListText(MakeStatus(), {}) ==
+        "IP Virtual Server version 1.2.1 (size=4096)\n"
+        "Prot LocalAddress:Port Scheduler Flags                                 Service\n"
+        "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn  Pod\n");
+}
+
+TEST_CASE("a list as JSON has everything") {
+  v1::StatusResponse status = MakeStatus();
+  v1::Problem* failure = status.add_failures();
+  failure->set_object("Service shop/cart: TCP 10.96.0.1:80");
+  failure->set_message("no memory");
+  status.add_warnings("Service shop/cart: odd");
+  std::vector<v1::VirtualServer> servers = MakeServers();
+  servers.resize(2);
+  servers[0].mutable_real_servers()->DeleteSubrange(1, 2);
+  CHECK(FormatListJson(status, servers) == R"({
+  "node": "n1",
+  "complete": true,
+  "revision": 7,
+  "virtualServers": [
+    {
+      "protocol": "TCP",
+      "address": "10.96.0.1",
+      "port": 80,
+      "scheduler": "rr",
+      "persistenceTimeoutSeconds": 10800,
+      "service": "shop/cart",
+      "portName": "http",
+      "kind": "ClusterIP",
+      "policy": "Cluster",
+      "verdict": "balance",
+      "realServers": [
+        {
+          "address": "10.244.1.2",
+          "port": 8080,
+          "forwarding": "Masq",
+          "weight": 1,
+          "activeConnections": 3,
+          "inactiveConnections": 12,
+          "pod": "cart-5d9c",
+          "node": "n1",
+          "state": "ready"
+        }
+      ]
+    },
+    {
+      "protocol": "UDP",
+      "address": "10.96.0.10",
+      "port": 53,
+      "scheduler": "lc",
+      "persistenceTimeoutSeconds": 0,
+      "service": "kube-system/kube-dns",
+      "portName": "",
+      "kind": "",
+      "policy": "",
+      "verdict": "reject",
+      "realServers": []
+    }
+  ],
+  "failures": [
+    {
+      "object": "Service shop/cart: TCP 10.96.0.1:80",
+      "message": "no memory"
+    }
+  ],
+  "warnings": [
+    "Service shop/cart: odd"
+  ]
+}
+)");
+}
+
+TEST_CASE("an empty list as JSON has empty arrays") {
+  CHECK(FormatListJson({}, {}) ==
+        "{\n  \"node\": \"\",\n  \"complete\": false,\n  \"revision\": 0,\n"
+        "  \"virtualServers\": [],\n  \"failures\": [],\n  \"warnings\": []\n}\n");
+}
+
+}  // namespace
+}  // namespace fairlead

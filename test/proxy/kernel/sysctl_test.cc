@@ -1,0 +1,88 @@
+#include "proxy/kernel/sysctl.h"
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace fairlead {
+namespace {
+
+// A /proc of files.
+class ProcFolder {
+ public:
+  ProcFolder() {
+    char name[] = "/tmp/fairlead-sysctl-XXXXXX";
+    root_ = mkdtemp(name);
+  }
+  ~ProcFolder() { std::filesystem::remove_all(root_); }
+
+  std::string root() const { return root_; }
+  std::filesystem::path Path(const std::string& file) const {
+    return std::filesystem::path(root_) / "sys" / file;
+  }
+  void Write(const std::string& file, const std::string& text) const {
+    std::filesystem::create_directories(Path(file).parent_path());
+    std::ofstream(Path(file)) << text;
+  }
+  std::string Read(const std::string& file) const {
+    std::ifstream in(Path(file));
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+ private:
+  std::string root_;
+};
+
+TEST_CASE("a setting is written only where it differs") {
+  const ProcFolder proc;
+  proc.Write("net/ipv4/ip_forward", "1\n");
+  CHECK(EnsureSysctl("net.ipv4.ip_forward", "1", proc.root()).ok());
+  CHECK(proc.Read("net/ipv4/ip_forward") == "1\n");
+  CHECK(EnsureSysctl("net.ipv4.ip_forward", "0", proc.root()).ok());
+  CHECK(proc.Read("net/ipv4/ip_forward") == "0");
+}
+
+TEST_CASE("a setting that cannot be made is named with what it should be") {
+  const ProcFolder proc;
+  const absl::Status missing = EnsureSysctl("net.ipv4.vs.conntrack", "1", proc.root());
+  CHECK(absl::IsNotFound(missing));
+  CHECK(missing.message() ==
+        "net.ipv4.vs.conntrack has to be 1 and cannot be read: No such file or directory");
+
+  // Of the real kernel, which refuses this even to root.
+  const absl::Status refused = EnsureSysctl("kernel.osrelease", "1");
+  CHECK(absl::IsPermissionDenied(refused));
+  CHECK(absl::StartsWith(refused.message(), "kernel.osrelease has to be 1 and is "));
+  CHECK(absl::StrContains(refused.message(), "cannot be written: "));
+}
+
+TEST_CASE("a node needs the settings of the families that it serves") {
+  struct Row {
+    std::vector<IpFamily> families;
+    std::vector<std::string> forwarding;
+  };
+  const std::vector<Row> rows = {
+      {{IpFamily::kIpv4}, {"net.ipv4.ip_forward=1"}},
+      {{IpFamily::kIpv6}, {"net.ipv6.conf.all.forwarding=1"}},
+      {{IpFamily::kIpv4, IpFamily::kIpv6},
+       {"net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"}},
+  };
+  for (const Row& row : rows) {
+    std::vector<std::string> expected = row.forwarding;
+    for (const char* name : {"conntrack", "expire_nodest_conn", "expire_quiescent_template"}) {
+      expected.push_back(absl::StrCat("net.ipv4.vs.", name, "=1"));
+    }
+    std::vector<std::string> found;
+    for (const Sysctl& sysctl : RequiredSysctls(row.families)) {
+      found.push_back(absl::StrCat(sysctl.name, "=", sysctl.value));
+      CHECK(!sysctl.reason.empty());
+    }
+    CHECK(found == expected);
+  }
+}
+
+}  // namespace
+}  // namespace fairlead

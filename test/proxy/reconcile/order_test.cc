@@ -1,0 +1,160 @@
+// In which order the kernel is written, and that a crash between any two writes does no harm.
+
+#include <catch2/catch.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "test_node.h"
+
+namespace fairlead::testing {
+namespace {
+
+using Plans = std::vector<std::shared_ptr<const ServicePlan>>;
+
+Plans Before() {
+  return {MakePlan("web", {Vip(Tcp("10.96.0.1", 80), {"10.244.1.2", "10.244.2.2"}),
+                           Vip(Tcp("10.96.0.1", 443), {"10.244.1.2"}),
+                           NodePort(Tcp("192.168.1.1", 30080), {"10.244.1.2"})}),
+          MakePlan("dns", {Vip(Udp("10.96.0.10", 53), {"10.244.1.3"})}),
+          MakePlan("moves", {Vip(Tcp("10.96.0.20", 80), {"10.244.2.4"})})};
+}
+
+// A port goes, one comes, endpoints come and go, a scheduler changes, one address is another.
+Plans After() {
+  PlannedVirtualServer web = Vip(Tcp("10.96.0.1", 80), {"10.244.2.2", "10.244.1.9"});
+  web.config.scheduler = "lc";
+  PlannedVirtualServer dns = Vip(Udp("10.96.0.10", 53), {});
+  dns.verdict = Verdict::kDrop;
+  return {MakePlan("web", {web, Vip(Tcp("10.96.0.1", 8443), {"10.244.1.2"})}),
+          MakePlan("dns", {dns}),
+          MakePlan("moves", {Vip(Tcp("10.96.0.21", 80), {"10.244.2.4"}),
+                             Vip(Tcp("fd00:96::1", 80), {"fd00:244::2"})})};
+}
+
+// From one to the other: what is in neither list is removed.
+Touched Want(TestNode& node, const Plans& plans) {
+  Touched touched;
+  for (const char* service : {"web", "dns", "moves"}) {
+    auto wanted = MakePlan(service, {});
+    for (const auto& plan : plans) {
+      if (plan->service.name == service) wanted = plan;
+    }
+    touched.Merge(node.Want(wanted));
+  }
+  return touched;
+}
+
+struct Transition {
+  std::string name;
+  Plans from;
+  Plans to;
+};
+
+const std::vector<Transition>& Transitions() {
+  static const auto& transitions = *new std::vector<Transition>{
+      {"additions", {}, Before()},
+      {"changes", Before(), After()},
+      {"changes back", After(), Before()},
+      {"removals", Before(), {}},
+      {"removal of what drops", After(), {}},
+  };
+  return transitions;
+}
+
+TEST_CASE("a Service comes, and goes, in the order that keeps it safe") {
+  TestNode node;
+  Lines trace;
+  node.tap.after_write = [&](const std::string& what) { trace.push_back(what); };
+  const auto key = Tcp("10.96.0.1", 80);
+  node.Put(MakePlan("web", {Vip(key, {"10.244.1.2"})}));
+  CHECK(trace == Lines{"add owned4 10.96.0.1 . tcp . 80; add guarded4 10.96.0.1; "
+                       "add masquerade_outsiders4 10.96.0.1 . tcp . 80; "
+                       "add hairpin4 10.244.1.2 . 10.244.1.2; ",
+                       "add virtual server TCP 10.96.0.1:80",
+                       "add real server 10.244.1.2:8080 to TCP 10.96.0.1:80",
+                       "add open4 10.96.0.1 . tcp . 80; ", "put route 10.96.0.1"});
+  trace.clear();
+  node.Remove("web");
+  CHECK(trace == Lines{"delete route 10.96.0.1", "delete open4 10.96.0.1 . tcp . 80; ",
+                       "delete virtual server TCP 10.96.0.1:80",
+                       "delete owned4 10.96.0.1 . tcp . 80; delete guarded4 10.96.0.1; "
+                       "delete masquerade_outsiders4 10.96.0.1 . tcp . 80; "
+                       "delete hairpin4 10.244.1.2 . 10.244.1.2; "});
+}
+
+TEST_CASE("at no step is a VIP without guard, a port open for nothing, or ours not recorded") {
+  for (const Transition& transition : Transitions()) {
+    DYNAMIC_SECTION(transition.name) {
+      TestNode node;
+      node.Reconcile(Want(node, transition.from));
+      REQUIRE(node.Actual() == node.Wanted());
+      Lines wrong;
+      node.tap.after_write = [&](const std::string& what) {
+        for (const std::string& violation : Violations(node.kernel, {})) {
+          wrong.push_back(absl::StrCat("after ", what, ": ", violation));
+        }
+      };
+      const int writes = node.tap.writes;
+      node.Reconcile(Want(node, transition.to));
+      REQUIRE(node.tap.writes > writes);
+      CHECK(node.Settle());
+      CHECK(wrong == Lines{});
+      CHECK(node.Actual() == node.Wanted());
+    }
+  }
+}
+
+// Crashes after each number of writes, and what `then` is wanted after the restart is there.
+void CheckCrashes(const Transition& transition, const Plans& then) {
+  for (int writes = 0;; ++writes) {
+    INFO("crash after " << writes << " writes");
+    TestNode node;
+    node.Reconcile(Want(node, transition.from));
+    Lines wrong;
+    node.tap.after_write = [&](const std::string& what) {
+      for (const std::string& violation : Violations(node.kernel, {})) {
+        wrong.push_back(absl::StrCat("after ", what, ": ", violation));
+      }
+    };
+    node.tap.CrashAfter(writes);
+    node.Reconcile(Want(node, transition.to));
+    const bool crashed = !node.Failures().empty() || !node.reconciler().Draining().empty();
+
+    node.tap.on_read = node.tap.on_write = [] { return Fate(); };
+    Want(node, then);
+    REQUIRE(node.Restart().ok());
+    node.Reconcile();  // Nothing is touched: what is left over is found.
+    Touched everything;
+    for (const PlannedVirtualServer* server : node.desired.VirtualServers()) {
+      everything.virtual_servers.insert(server->key);
+    }
+    for (const Element& element : node.desired.Elements()) everything.elements.insert(element);
+    for (const IpAddress& vip : node.desired.Vips()) everything.vips.insert(vip);
+    node.Reconcile(everything);
+    CHECK(node.Settle());
+    CHECK(wrong == Lines{});
+    CHECK(node.Actual() == node.Wanted());
+    if (!crashed) return;
+    REQUIRE(writes < 200);
+  }
+}
+
+TEST_CASE("after a crash at any step a new start finishes the work") {
+  for (const Transition& transition : Transitions()) {
+    DYNAMIC_SECTION(transition.name) { CheckCrashes(transition, transition.to); }
+  }
+}
+
+TEST_CASE("after a crash at any step nothing is left over of Services that went meanwhile") {
+  for (const Transition& transition : Transitions()) {
+    DYNAMIC_SECTION(transition.name) { CheckCrashes(transition, {}); }
+  }
+}
+
+TEST_CASE("after a crash at any step a new start goes back where it is wanted so") {
+  for (const Transition& transition : Transitions()) {
+    DYNAMIC_SECTION(transition.name) { CheckCrashes(transition, transition.from); }
+  }
+}
+
+}  // namespace
+}  // namespace fairlead::testing
