@@ -1,0 +1,159 @@
+#include "test/kernel/harness.h"
+
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "proxy/kernel/netlink_routes.h"
+#include "proxy/kernel/nft_firewall.h"
+
+namespace fairlead::lab {
+namespace {
+
+using Lines = std::set<std::string>;
+
+std::string Difference(const std::string& what, const Lines& planned, const Lines& there) {
+  Lines missing;
+  Lines extra;
+  std::set_difference(planned.begin(), planned.end(), there.begin(), there.end(),
+                      std::inserter(missing, missing.end()));
+  std::set_difference(there.begin(), there.end(), planned.begin(), planned.end(),
+                      std::inserter(extra, extra.end()));
+  std::string text;
+  for (const std::string& line : missing) absl::StrAppend(&text, what, " missing: ", line, "\n");
+  for (const std::string& line : extra) absl::StrAppend(&text, what, " extra: ", line, "\n");
+  return text;
+}
+
+Lines TableLines(const std::string& text, const std::string& foreign) {
+  Lines lines;
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
+    if (line.empty() || line.find(foreign) != std::string::npos) continue;
+    lines.insert(line);
+  }
+  return lines;
+}
+
+absl::StatusOr<std::string> Plan(const Node& node, const AgentOptions& options,
+                                 const std::string& format) {
+  std::vector<std::string> words = {options.program, "plan", "-o", format};
+  for (std::string& flag : Agent::NodeFlags(node, options)) words.push_back(std::move(flag));
+  return Shell(*node.net, words);
+}
+
+absl::StatusOr<Lines> RoutesInKernel(const Node& node) {
+  return node.net->Run([]() -> absl::StatusOr<Lines> {
+    auto routes = NetlinkRoutes::Open();
+    if (!routes.ok()) return routes.status();
+    auto dump = (*routes)->Dump();
+    if (!dump.ok()) return dump.status();
+    Lines lines;
+    for (const VipRoute& route : *dump) {
+      lines.insert(absl::StrCat(route.vip.Format(), " src ",
+                                route.source.has_value() ? route.source->Format() : "none"));
+    }
+    return lines;
+  });
+}
+
+absl::StatusOr<Lines> ElementsInKernel(const Node& node) {
+  return node.net->Run([]() -> absl::StatusOr<Lines> {
+    auto firewall = NftFirewall::Open();
+    if (!firewall.ok()) return firewall.status();
+    auto dump = (*firewall)->Dump();
+    if (!dump.ok()) return dump.status();
+    Lines lines;
+    for (const Element& element : *dump) lines.insert(element.Format());
+    return lines;
+  });
+}
+
+}  // namespace
+
+std::string Program() {
+  const char* program = getenv("FAIRLEAD_BIN");
+  return program == nullptr ? "build/fairlead" : program;
+}
+
+Folder::Folder() {
+  char name[] = "/tmp/fairlead-test-XXXXXX";
+  path_ = mkdtemp(name);
+}
+
+Folder::~Folder() { std::filesystem::remove_all(path_); }
+
+void Folder::Write(const std::string& name, const std::string& text) const {
+  const std::string beside = Path(absl::StrCat(".", name, ".new"));
+  std::ofstream(beside) << text;
+  std::filesystem::rename(beside, Path(name));
+}
+
+void Folder::Overwrite(const std::string& name, const std::string& text) const {
+  std::ofstream(Path(name)) << text;
+}
+
+void Folder::Remove(const std::string& name) const { std::filesystem::remove(Path(name)); }
+
+AgentOptions OptionsFor(const Folder& work, const std::vector<std::string>& manifests,
+                        const std::vector<std::string>& flags) {
+  return {.program = Program(), .manifests = manifests, .folder = work.path(), .flags = flags};
+}
+
+std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
+                               const std::string& foreign) {
+  auto planned = Plan(node, options, "ipvsadm");
+  auto json = Plan(node, options, "json");
+  auto table = Shell(*node.net, "ipvsadm --save -n");
+  auto routes = RoutesInKernel(node);
+  auto elements = ElementsInKernel(node);
+  for (const absl::Status& status :
+       {planned.status(), json.status(), table.status(), routes.status(), elements.status()}) {
+    if (!status.ok()) return status.ToString();
+  }
+  const nlohmann::json plan = nlohmann::json::parse(*json);
+  Lines planned_routes;
+  for (const nlohmann::json& route : plan.at("routes")) {
+    planned_routes.insert(absl::StrCat(route.at("vip").get<std::string>(), " src ",
+                                       route.at("source").get<std::string>()));
+  }
+  Lines planned_elements;
+  for (const auto& [set, values] : plan.at("elements").items()) {
+    for (const nlohmann::json& value : values) {
+      planned_elements.insert(absl::StrCat(set, " ", value.get<std::string>()));
+    }
+  }
+  return absl::StrCat(
+      Difference("IPVS", TableLines(*planned, foreign), TableLines(*table, foreign)),
+      Difference("route", planned_routes, *routes),
+      Difference("element", planned_elements, *elements));
+}
+
+std::string AwaitPlan(const Node& node, const AgentOptions& options) {
+  std::string difference;
+  WaitUntil(Agent::kPatience, [&] {
+    difference = DifferenceFromPlan(node, options);
+    return difference.empty();
+  });
+  return difference;
+}
+
+std::string PodManifest(const Pod& pod, const std::string& app, bool ready) {
+  std::string text = absl::StrCat(
+      "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: ", pod.name, "\n  labels: {app: ", app,
+      "}\nspec:\n  nodeName: n", pod.node,
+      "\n  containers: [{name: main, ports: [{name: http, containerPort: 8080}]}]\nstatus:\n"
+      "  phase: Running\n  podIP: \"",
+      pod.ipv4, "\"\n  podIPs: [{ip: \"", pod.ipv4, "\"}");
+  if (!pod.ipv6.empty()) absl::StrAppend(&text, ", {ip: \"", pod.ipv6, "\"}");
+  absl::StrAppend(&text, "]\n  conditions: [{type: Ready, status: \"", ready ? "True" : "False",
+                  "\"}]\n");
+  return text;
+}
+
+}  // namespace fairlead::lab
