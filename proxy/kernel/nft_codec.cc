@@ -56,7 +56,7 @@ size_t KeyBytes(SetName set, IpFamily family) {
 
 // Three attributes around each other, with a header of 4 bytes each.
 size_t ElementBytes(SetName set, IpFamily family) {
-  return size_t{3 * NLA_HDRLEN} + KeyBytes(set, family);
+  return size_t{3} * NLA_HDRLEN + KeyBytes(set, family);
 }
 
 std::string EncodeKey(const Element& element) {

@@ -108,8 +108,13 @@ AgentOptions OptionsFor(const Folder& work, const std::vector<std::string>& mani
 std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
                                const std::string& foreign) {
   auto planned = Plan(node, options, "ipvsadm");
-  auto json = Plan(node, options, "json");
   auto table = Shell(*node.net, "ipvsadm --save -n");
+  if (planned.ok() && table.ok()) {
+    const std::string difference =
+        Difference("IPVS", TableLines(*planned, foreign), TableLines(*table, foreign));
+    if (!difference.empty()) return difference;
+  }
+  auto json = Plan(node, options, "json");
   auto routes = RoutesInKernel(node);
   auto elements = ElementsInKernel(node);
   for (const absl::Status& status :
@@ -128,10 +133,8 @@ std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
       planned_elements.insert(absl::StrCat(set, " ", value.get<std::string>()));
     }
   }
-  return absl::StrCat(
-      Difference("IPVS", TableLines(*planned, foreign), TableLines(*table, foreign)),
-      Difference("route", planned_routes, *routes),
-      Difference("element", planned_elements, *elements));
+  return absl::StrCat(Difference("route", planned_routes, *routes),
+                      Difference("element", planned_elements, *elements));
 }
 
 std::string AwaitPlan(const Node& node, const AgentOptions& options) {

@@ -40,8 +40,8 @@ AgentOptions OptionsFor(const Folder& work, const std::vector<std::string>& mani
                         const std::vector<std::string>& flags = {});
 
 // How the node's kernel differs from what `fairlead plan` says with the same flags: IPVS as
-// `ipvsadm --save -n` prints it, routes, and the elements of the firewall's sets. Lines of ipvsadm
-// with `foreign` in them are not looked at. Empty if it does not differ.
+// `ipvsadm --save -n` prints it, or, where that is right, routes and the elements of the firewall's
+// sets. Lines of ipvsadm with `foreign` in them are not looked at. Empty if it does not differ.
 std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
                                const std::string& foreign = "192.0.2.");
 

@@ -111,12 +111,12 @@ TEST_CASE("A restart with nothing changed writes nothing, and connections live o
 
 TEST_CASE("A kill in the middle of a sync is made good by the next start") {
   FAIRLEAD_NEEDS_IPVS();
-  constexpr int kKills = 8;
+  constexpr int kKills = 5;
   auto cluster = MakeCluster();
   const Node& node = cluster->node(1);
   const Folder manifests;
   const Folder work;
-  Churn churn(manifests, 100, 25, 7);
+  Churn churn(manifests, 60, 25, 7);
   const AgentOptions options = OptionsFor(work, {manifests.path()});
   int interrupted = 0;
   for (int i = 0; i < kKills; ++i) {
@@ -130,7 +130,7 @@ TEST_CASE("A kill in the middle of a sync is made good by the next start") {
     REQUIRE(agent->process().Kill(SIGKILL).ok());
     agent->process().Wait(absl::Seconds(10));
     if (!DifferenceFromPlan(node, options).empty()) ++interrupted;
-    for (int change = 0; change < 50; ++change) churn.ChangeOne();
+    for (int change = 0; change < 30; ++change) churn.ChangeOne();
   }
   INFO("kills that left a difference: " << interrupted);
   CHECK(interrupted > 0);

@@ -257,8 +257,8 @@ TEST_CASE("An endpoint that leaves keeps its connections and gets no new ones") 
 
   shop.WritePods(false);
   auto list = shop.agents[0]->ListUntil([](const nlohmann::json& list) {
-    for (const nlohmann::json& real :
-         FindServer(list, "default/web", "ClusterIP").at("realServers")) {
+    const nlohmann::json web = FindServer(list, "default/web", "ClusterIP");
+    for (const nlohmann::json& real : web.at("realServers")) {
       if (real.at("state") == "draining") return real.at("weight") == 0;
     }
     return false;
