@@ -135,8 +135,9 @@ absl::StatusOr<std::vector<VirtualServer>> KernelTable::ReadVirtualServersOnce()
       "dump virtual servers", EncodeDumpVirtualServers, [&] { servers.clear(); },
       [&](absl::string_view payload) {
         absl::StatusOr<VirtualServer> server = DecodeVirtualServer(payload);
-        if (server.ok()) servers.push_back(*std::move(server));
-        return server.status();
+        if (!server.ok()) return server.status();
+        servers.push_back(*std::move(server));
+        return absl::OkStatus();
       });
   if (!status.ok()) return status;
   std::sort(servers.begin(), servers.end(), KeyLess);

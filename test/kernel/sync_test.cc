@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <catch2/catch.hpp>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -107,6 +108,11 @@ TEST_CASE("A restart with nothing changed writes nothing, and connections live o
   CHECK(absl::StrContains(agent->process().Log(), "wrote 0 operations, 0 elements, 0 routes"));
   CHECK(connection.Ask().ok());
   CHECK(DifferenceFromPlan(node, options) == "");
+
+  INFO("fairlead list is ipvsadm -L -n, but for the names behind its last column");
+  auto list_text = agent->ListText();
+  REQUIRE(list_text.ok());
+  CHECK(LinesWithoutNames(*list_text) == LinesWithoutNames(Run(node, "ipvsadm -L -n")));
 }
 
 TEST_CASE("A kill in the middle of a sync is made good by the next start") {
