@@ -128,9 +128,15 @@ void Agent::Pass() {
   if (snapshot_.TakeDirtyNodes().contains(settings_.node_name)) config_stale_ = true;
   if (std::exchange(config_stale_, false)) touched = Reconfigure(now);
   touched.Merge(planner_.Replan(snapshot_, dirty));
+  reconciler_.HoldRemovals(position_.revision < hold_until_);
   ReconcileAll(touched);
   LogChanges();
   Acknowledge(environment_.now());
+}
+
+void Agent::HoldRemovalsUntil(uint64_t revision) {
+  hold_until_ = revision;
+  Wake();
 }
 
 bool Agent::Adopt(absl::Time now) {

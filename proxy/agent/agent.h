@@ -1,6 +1,7 @@
 // The agent's loop: takes what the feed has brought, plans it, and has it reconciled.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -56,6 +57,10 @@ class Agent {
   // Something has come for Run to take.
   void Wake();
 
+  // Until the picture of this revision has come, what was in the kernel before the agent started
+  // stays though nobody wants it: some of the objects behind it could not be read.
+  void HoldRemovalsUntil(uint64_t revision);
+
   // Made by Run between two passes. UNAVAILABLE: Run has ended, or is too busy to answer in time.
   absl::StatusOr<AgentReport> Report();
 
@@ -100,6 +105,7 @@ class Agent {
   std::vector<ObjectFailure> acknowledged_failures_;
   absl::Time received_ = absl::InfiniteFuture();
   absl::Time programmed_ = absl::InfinitePast();
+  std::atomic<uint64_t> hold_until_ = 0;
   // Written to the log already.
   std::set<std::string> logged_warnings_;
   std::map<std::string, std::string> logged_failures_;

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <set>
 #include <thread>
@@ -106,11 +107,14 @@ sigset_t BlockSignals() {
   return signals;
 }
 
-void PutReading(const Reading& reading, Journal& journal) {
+void PutReading(const Reading& reading, Journal& journal, Agent& agent) {
   // A path of which nothing is known yet may hold Services that are in the kernel.
   if (!reading.complete) return;
+  // So may a file: its Services go on as they are until it can be read.
+  if (!reading.unread.empty()) agent.HoldRemovalsUntil(std::numeric_limits<uint64_t>::max());
   journal.Replace(reading.picture, absl::Now());
   journal.MarkComplete();
+  if (reading.unread.empty()) agent.HoldRemovalsUntil(journal.head_revision());
 }
 
 }  // namespace
@@ -157,8 +161,8 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
   auto inspection_server = ServeInspection(inspection, options.socket);
   if (!inspection_server.ok()) return inspection_server.status();
   ManifestSource source(options.manifests);
-  absl::Status started =
-      source.Start([&feed](const Reading& reading) { PutReading(reading, feed.journal()); });
+  absl::Status started = source.Start(
+      [&feed, &agent](const Reading& reading) { PutReading(reading, feed.journal(), agent); });
   if (!started.ok()) return started;
 
   spdlog::info("fairlead {} on node {}, answers inspections at {}", kVersion,

@@ -33,6 +33,7 @@ NodeConfig MakeNodeConfig(const NodeSettings& settings, const Node* node,
   std::vector<NodeAddress> addresses(local_addresses.begin(), local_addresses.end());
   if (config.node_ips.empty()) {
     std::vector<IpAddress> all;
+    all.reserve(addresses.size());
     for (const NodeAddress& local : addresses) all.push_back(local.address);
     config.node_ips = FirstOfEachFamily(all);
   }

@@ -74,7 +74,50 @@ absl::Status Reconciler::Adopt() {
     actual_routes_[route.vip] = route;
     found_.vips.insert(route.vip);
   }
+  found_real_servers_.clear();
+  for (const VirtualServerKey& key : found_.virtual_servers) {
+    for (const auto& [real, config] : actual_servers_[key].real_servers) {
+      found_real_servers_[key].insert(real);
+    }
+  }
   return absl::OkStatus();
+}
+
+void Reconciler::HoldRemovals(bool hold) {
+  if (hold_removals_ && !hold) {
+    found_.Merge(std::exchange(held_, {}));
+    for (const auto& [key, real_servers] : found_real_servers_) found_.virtual_servers.insert(key);
+  }
+  if (!hold) found_real_servers_.clear();
+  hold_removals_ = hold;
+}
+
+Touched Reconciler::TakeFound(const DesiredState& desired) {
+  Touched found = std::exchange(found_, {});
+  if (!hold_removals_) return found;
+  Touched wanted;
+  for (const VirtualServerKey& key : found.virtual_servers) {
+    const bool want = desired.FindVirtualServer(key) != nullptr;
+    (want ? wanted : held_).virtual_servers.insert(key);
+  }
+  for (const Element& element : found.elements) {
+    (desired.WantsElement(element) ? wanted : held_).elements.insert(element);
+  }
+  for (const IpAddress& vip : found.vips) {
+    (desired.WantsVip(vip) ? wanted : held_).vips.insert(vip);
+  }
+  return wanted;
+}
+
+void Reconciler::KeepHeld(const PlannedVirtualServer& want, VirtualServerDiff& diff) {
+  auto it = found_real_servers_.find(want.key);
+  if (!hold_removals_ || it == found_real_servers_.end()) return;
+  std::set<RealServerKey>& held = it->second;
+  for (const PlannedRealServer& real : want.real_servers) held.erase(real.key);
+  std::erase_if(diff.leaving, [&](const RealServerKey& real) { return held.contains(real); });
+  std::erase_if(diff.operations, [&](const Operation& operation) {
+    return operation.verb == Verb::kEditRealServer && held.contains(operation.real_server);
+  });
 }
 
 absl::Status Reconciler::ReadFirewall() {
@@ -140,7 +183,7 @@ Touched Reconciler::TakeWork(const DesiredState& desired, const Touched& touched
       for (const Element& element : desired.Elements()) found_.elements.insert(element);
     }
   }
-  Touched work = std::exchange(found_, {});
+  Touched work = TakeFound(desired);
   work.Merge(touched);
   work.virtual_servers.merge(server_retries_.TakeDue(now));
   work.elements.merge(element_retries_.TakeDue(now));
@@ -272,6 +315,7 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
     }
     if (foreign_servers_.erase(key) > 0 && want != nullptr) taken_over_.insert(key);
     VirtualServerDiff diff = DiffVirtualServer(key, want, present);
+    if (want != nullptr) KeepHeld(*want, diff);
     operations.insert(operations.end(), diff.operations.begin(), diff.operations.end());
     NoteLeaving(key, diff.leaving, now);
   }

@@ -76,6 +76,10 @@ class Reconciler {
   // is not wanted.
   absl::Status Adopt();
 
+  // While held, what Adopt found stays though nobody wants it: the picture may lack objects that
+  // could not be read. Once it is not held any more the next Reconcile removes it.
+  void HoldRemovals(bool hold);
+
   // Source address of the node's packets to VIPs, at most one of each family. Call before the first
   // Reconcile; a change is written by the next one.
   void SetRouteSources(std::vector<IpAddress> sources);
@@ -107,6 +111,10 @@ class Reconciler {
   enum class Moment { kBeforeServers, kAfterServers };
 
   Touched TakeWork(const DesiredState& desired, const Touched& touched, absl::Time now);
+  // What was found and is to be looked at now.
+  Touched TakeFound(const DesiredState& desired);
+  // Takes real servers that are held out of the diff.
+  void KeepHeld(const PlannedVirtualServer& want, VirtualServerDiff& diff);
   void Carry(const DesiredState& desired, const Touched& work, absl::Time now);
   absl::Status ReadFirewall();
   // Whether a change that failed may have happened all the same: it is written again, since what we
@@ -150,6 +158,10 @@ class Reconciler {
 
   // Found at the start, or to be looked at again.
   Touched found_;
+  bool hold_removals_ = false;
+  // What is held, and the real servers that Adopt found and nobody has wanted yet.
+  Touched held_;
+  std::map<ipvs::VirtualServerKey, std::set<ipvs::RealServerKey>> found_real_servers_;
   // Virtual servers of which an operation failed, and could not be read back since.
   std::set<ipvs::VirtualServerKey> unread_servers_;
   // Virtual servers that were found without a record of ownership.

@@ -112,6 +112,36 @@ TEST_CASE("A path that was never readable keeps the kernel as it is") {
   CHECK(Saved(node) == before);
 }
 
+TEST_CASE("A file that is broken when the agent starts keeps its Services in the kernel") {
+  FAIRLEAD_NEEDS_IPVS();
+  auto cluster = Cluster::Create({.node_count = 1});
+  REQUIRE(cluster.ok());
+  const Node& node = (*cluster)->node(1);
+  const Folder work;
+  const Folder manifests;
+  const std::string b = ServiceManifest("b", "10.96.0.22", "80");
+  manifests.Write("a.yaml", ServiceManifest("a", "10.96.0.21", "80"));
+  manifests.Write("b.yaml", b);
+  const AgentOptions options = OptionsFor(work, {manifests.path()});
+  {
+    auto agent = Agent::Start(node, options);
+    REQUIRE(agent.ok());
+    REQUIRE(AwaitPlan(node, options) == "");
+  }
+  manifests.Write("b.yaml", "kind: [Service\n");
+  manifests.Write("c.yaml", ServiceManifest("c", "10.96.0.23", "80"));
+  auto agent = Agent::Start(node, options);
+  REQUIRE(agent.ok());
+  const std::string a_line = "-A -t 10.96.0.21:80 -s rr\n";
+  const std::string b_line = "-A -t 10.96.0.22:80 -s rr\n";
+  const std::string c_line = "-A -t 10.96.0.23:80 -s rr\n";
+  CHECK(WaitUntil(Agent::kPatience, [&] { return Saved(node) == a_line + b_line + c_line; }));
+  manifests.Write("b.yaml", "# Nothing any more.\n");
+  CHECK(WaitUntil(Agent::kPatience, [&] { return Saved(node) == a_line + c_line; }));
+  INFO((*agent)->process().Log());
+  CHECK(AwaitPlan(node, options) == "");
+}
+
 TEST_CASE("A scheduler that the kernel does not have ends the start, and names the module") {
   FAIRLEAD_NEEDS_IPVS();
   auto cluster = Cluster::Create({.node_count = 1});

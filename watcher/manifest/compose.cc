@@ -72,6 +72,7 @@ void FindSharedAddresses(const Objects& objects, const std::map<ObjectName, Serv
   using Listener = std::tuple<IpAddress, uint16_t, ipvs::Protocol>;
   std::map<Listener, const Service*> owners;
   std::vector<const Service*> by_age;
+  by_age.reserve(services.size());
   for (const auto& [name, service] : services) by_age.push_back(&service);
   std::stable_sort(by_age.begin(), by_age.end(),
                    [](const Service* a, const Service* b) { return a->created < b->created; });

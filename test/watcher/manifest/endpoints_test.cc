@@ -144,7 +144,7 @@ TEST_CASE("Pods become endpoints") {
   for (const Case& c : cases) {
     INFO(c.name);
     const Composition composition = ComposeText(c.text);
-    CHECK(FormatProblems(composition.problems) == std::vector<std::string>{});
+    CHECK(FormatProblems(composition.problems) == kNoProblems);
     CHECK(ShowSlices(composition.picture, "s") == c.want);
   }
 }

@@ -59,7 +59,7 @@ TEST_CASE("a folder is read with its subfolders, and nothing that is hidden") {
   ManifestReader reader(OptionsFor({folder.path()}));
   const Reading reading = reader.Read();
   CHECK(Services(reading) == std::set<std::string>{"a", "b", "c"});
-  CHECK(Problems(reading, folder) == Texts{});
+  CHECK(Problems(reading, folder) == manifest::kNoProblems);
   CHECK(reading.complete);
   CHECK(reading.unread.empty());
   CHECK(reader.folders() ==
@@ -74,7 +74,7 @@ TEST_CASE("given files are read whatever their names, and once") {
       {folder.File("a.conf"), folder.path(), folder.path() + "//", folder.File("./b.yaml")}));
   const Reading reading = reader.Read();
   CHECK(Services(reading) == std::set<std::string>{"a", "b"});
-  CHECK(Problems(reading, folder) == Texts{});
+  CHECK(Problems(reading, folder) == manifest::kNoProblems);
 }
 
 TEST_CASE("what has not changed stays the same object") {

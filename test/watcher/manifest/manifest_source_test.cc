@@ -17,7 +17,6 @@
 namespace fairlead {
 namespace {
 
-using manifest::FindService;
 using manifest::OptionsFor;
 using manifest::ServiceYaml;
 using manifest::TemporaryFolder;
@@ -200,7 +199,10 @@ TEST_CASE("a folder that is deleted with its files keeps its objects") {
   for (int i = 0; i < 5; ++i) {
     parent.Write(absl::StrCat("m/", i, ".yaml"), ServiceYaml(absl::StrCat("s", i)));
   }
-  Following following(OptionsFor({parent.File("m")}));
+  FollowTimes times = TestTimes();
+  times.quiet = absl::Milliseconds(300);  // Longer than it takes to delete all, however slowly.
+  times.patience = absl::Seconds(5);
+  Following following(OptionsFor({parent.File("m")}), times);
   const Names names = {"s0", "s1", "s2", "s3", "s4"};
   REQUIRE(following.WaitForServices(names));
   parent.Remove("m");

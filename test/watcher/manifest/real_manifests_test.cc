@@ -31,7 +31,7 @@ TEST_CASE("published manifests are read without a problem") {
       continue;
     }
     const Reading reading = ManifestReader(manifest::OptionsFor({path})).Read();
-    CHECK(manifest::FormatProblems(reading.problems) == std::vector<std::string>{});
+    CHECK(manifest::FormatProblems(reading.problems) == manifest::kNoProblems);
     CHECK(reading.complete);
     std::vector<std::string> services;
     std::vector<std::string> with_node_port;

@@ -40,6 +40,7 @@ ManifestOptions OptionsFor(std::vector<std::string> paths) {
 Composition ComposeTexts(const std::vector<std::pair<std::string, std::string>>& files,
                          const AllocationRanges& ranges, const Allocations& kept) {
   std::vector<DecodedFile> decoded;
+  decoded.reserve(files.size());
   for (const auto& [name, text] : files) decoded.push_back(DecodeFile(name, text));
   std::vector<const DecodedFile*> pointers;
   std::vector<Problem> problems;
@@ -92,6 +93,7 @@ std::vector<std::shared_ptr<const EndpointSlice>> FindSlices(const Picture& pict
 
 std::vector<std::string> FormatProblems(const std::vector<Problem>& problems) {
   std::vector<std::string> texts;
+  texts.reserve(problems.size());
   for (const Problem& problem : problems) texts.push_back(problem.Format());
   return texts;
 }

@@ -50,6 +50,8 @@ std::shared_ptr<const Service> FindService(const Picture& picture, const std::st
 std::vector<std::shared_ptr<const EndpointSlice>> FindSlices(const Picture& picture,
                                                              const std::string& service);
 
+// What FormatProblems says where there are none.
+inline const std::vector<std::string> kNoProblems;
 std::vector<std::string> FormatProblems(const std::vector<Problem>& problems);
 
 }  // namespace fairlead::manifest
