@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -34,6 +35,15 @@ void StopAgent(Agent& agent) {
   const std::optional<int> exit_code = agent.process().Wait(absl::Seconds(20));
   INFO(agent.process().Log());
   REQUIRE(exit_code == 0);
+}
+
+// The lines, sorted, as far as ipvsadm's last column.
+std::multiset<std::string> LinesWithoutNames(const std::string& text) {
+  std::multiset<std::string> lines;
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    lines.insert(std::string(absl::StripTrailingAsciiWhitespace(line.substr(0, 70))));
+  }
+  return lines;
 }
 
 std::string Run(const Node& node, const std::string& command, const std::string& input = "") {
