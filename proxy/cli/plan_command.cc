@@ -45,6 +45,12 @@ int Plan(const PlanFlags& flags) {
     return kExitUsage;
   }
   Planner planner(MakeNodeConfig(*settings, node.get(), {}, schedulers));
+  if (planner.config().node_port_addresses.empty()) {
+    std::fprintf(stderr,
+                 "fairlead plan: warning: no address of node %s is known that serves node ports, "
+                 "they are left out: give --node-ip\n",
+                 settings->node_name.c_str());
+  }
   planner.Replan(snapshot, snapshot.TakeDirtyServices());
   for (const std::string& warning : planner.Warnings()) {
     std::fprintf(stderr, "fairlead plan: warning: %s\n", warning.c_str());
