@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
@@ -28,6 +29,13 @@ bool HasPrefix(absl::string_view bytes, absl::string_view prefix, int length) {
   if (rest == 0) return true;
   const uint8_t mask = static_cast<uint8_t>(0xff << (8 - rest));
   return ((static_cast<uint8_t>(bytes[whole]) ^ static_cast<uint8_t>(prefix[whole])) & mask) == 0;
+}
+
+// A decimal number up to `max`, without a sign or leading zeros.
+bool ParseNumber(absl::string_view text, int max, int* number) {
+  const bool digits_only = text.find_first_not_of("0123456789") == absl::string_view::npos;
+  const bool padded = text.size() > 1 && text[0] == '0';
+  return digits_only && !padded && absl::SimpleAtoi(text, number) && *number <= max;
 }
 
 }  // namespace
@@ -123,6 +131,27 @@ std::string FormatAddressPort(const IpAddress& address, uint16_t port) {
                          : absl::StrCat("[", address.Format(), "]:", port);
 }
 
+absl::StatusOr<AddressPort> ParseAddressPort(absl::string_view text) {
+  const auto bad = [text](absl::string_view what) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", absl::CHexEscape(text),
+                     "\" is no address with a port such as 10.0.0.1:80 or [fd00::1]:80: ", what));
+  };
+  const size_t colon = text.rfind(':');
+  if (colon == absl::string_view::npos) return bad("it has no port");
+  absl::string_view address = text.substr(0, colon);
+  int port = 0;
+  if (!ParseNumber(text.substr(colon + 1), 65535, &port) || port == 0) {
+    return bad("the port is not a number from 1 to 65535");
+  }
+  const bool bracketed = absl::StartsWith(address, "[") && absl::EndsWith(address, "]");
+  if (bracketed) address = address.substr(1, address.size() - 2);
+  absl::StatusOr<IpAddress> parsed = IpAddress::Parse(address);
+  if (!parsed.ok()) return bad(parsed.status().message());
+  if (bracketed == parsed->is_v4()) return bad("brackets are for IPv6 addresses, and only those");
+  return AddressPort{*parsed, static_cast<uint16_t>(port)};
+}
+
 absl::StatusOr<IpPrefix> IpPrefix::Make(const IpAddress& address, int length) {
   if (length < 0 || length > address.bit_length()) {
     return absl::InvalidArgumentError(
@@ -144,17 +173,20 @@ absl::StatusOr<IpPrefix> IpPrefix::Make(const IpAddress& address, int length) {
 absl::StatusOr<IpPrefix> IpPrefix::Parse(absl::string_view text) {
   const size_t slash = text.find('/');
   if (slash == absl::string_view::npos) return InvalidText("a prefix", text);
-  const absl::string_view digits = text.substr(slash + 1);
   const absl::StatusOr<IpAddress> address = IpAddress::Parse(text.substr(0, slash));
-  const bool digits_only = !digits.empty() && digits.size() <= 3 &&
-                           digits.find_first_not_of("0123456789") == absl::string_view::npos &&
-                           (digits.size() == 1 || digits[0] != '0');
   int length = 0;
-  if (!address.ok() || !digits_only || !absl::SimpleAtoi(digits, &length) ||
-      length > address->bit_length()) {
+  if (!address.ok() || !ParseNumber(text.substr(slash + 1), address->bit_length(), &length)) {
     return InvalidText("a prefix", text);
   }
   return Make(*address, length);
+}
+
+IpAddress IpPrefix::last() const {
+  std::string bytes(address_.bytes());
+  for (size_t bit = static_cast<size_t>(length_); bit < bytes.size() * 8; ++bit) {
+    bytes[bit / 8] = static_cast<char>(static_cast<uint8_t>(bytes[bit / 8]) | (0x80U >> bit % 8));
+  }
+  return *IpAddress::FromBytes(bytes);
 }
 
 bool IpPrefix::Contains(const IpAddress& address) const {

@@ -75,6 +75,16 @@ class IpAddress {
 // "10.0.0.1:80" or "[fd00::1]:80".
 std::string FormatAddressPort(const IpAddress& address, uint16_t port);
 
+struct AddressPort {
+  IpAddress address;
+  uint16_t port = 0;
+
+  friend bool operator==(const AddressPort&, const AddressPort&) = default;
+};
+
+// As FormatAddressPort writes it, with a port from 1 to 65535; INVALID_ARGUMENT names the text.
+absl::StatusOr<AddressPort> ParseAddressPort(absl::string_view text);
+
 // An address range in CIDR form. Host bits are zero.
 class IpPrefix {
  public:
@@ -88,6 +98,8 @@ class IpPrefix {
   static absl::StatusOr<IpPrefix> Parse(absl::string_view text);
 
   const IpAddress& address() const { return address_; }
+  // The last address in it: all host bits are one.
+  IpAddress last() const;
   int length() const { return length_; }
   IpFamily family() const { return address_.family(); }
 

@@ -109,6 +109,9 @@ struct EndpointSlice {
   ObjectName name;
   // The Service it belongs to (label kubernetes.io/service-name), in the same namespace.
   std::string service_name;
+  // Labels that make a slice invisible to a proxy, or to all but the named one.
+  bool headless_label = false;
+  std::optional<std::string> proxy_name_label;
   IpFamily family = IpFamily::kIpv4;
   std::vector<EndpointPort> ports;
   std::vector<Endpoint> endpoints;

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
+#include <memory>
 #include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proxy/kernel/ruleset.h"
 #include "watcher/feed/apply.h"
 
 namespace fairlead {
@@ -21,7 +24,10 @@ constexpr absl::Duration kLastAdoptionRetry = absl::Seconds(30);
 constexpr absl::Duration kAddressRetry = absl::Seconds(1);
 
 // A pass over 10,000 Services takes seconds on a slow machine; an inspection waits that long.
-constexpr std::chrono::seconds kReportWithin{20};
+constexpr std::chrono::seconds kAnswerWithin{20};
+
+// For affinity where the kernel's persistence does not do, see NodeConfig.
+constexpr char kAffinityScheduler[] = "mh";
 
 // Everything in a cluster needs these, so they come first when a node starts.
 bool IsUrgent(const ObjectName& service) {
@@ -32,10 +38,12 @@ bool IsUrgent(const ObjectName& service) {
 
 }  // namespace
 
-Agent::Agent(NodeSettings settings, AgentEnvironment environment, Reconciler& reconciler)
+Agent::Agent(NodeSettings settings, AgentEnvironment environment, Reconciler& reconciler,
+             AgentSigns signs)
     : settings_(std::move(settings)),
       environment_(std::move(environment)),
       reconciler_(reconciler),
+      signs_(signs),
       planner_(NodeConfig()),
       adoption_backoff_(kFirstAdoptionRetry, kLastAdoptionRetry, std::random_device()()) {}
 
@@ -44,7 +52,7 @@ void Agent::Run() {
     const absl::Time next = NextPass();
     {
       std::unique_lock lock(mutex_);
-      const auto ready = [this] { return woken_ || stopped_ || !report_requests_.empty(); };
+      const auto ready = [this] { return woken_ || stopped_ || !questions_.empty(); };
       if (next == absl::InfiniteFuture()) {
         changed_.wait(lock, ready);
       } else {
@@ -54,11 +62,11 @@ void Agent::Run() {
       woken_ = false;
     }
     Pass();
-    AnswerReports();
+    AnswerQuestions();
   }
-  // Whoever still waits for a report gets a broken promise, and so an answer.
+  // Whoever still waits for an answer gets a broken promise.
   const std::lock_guard lock(mutex_);
-  report_requests_.clear();
+  questions_.clear();
 }
 
 void Agent::Stop() {
@@ -77,38 +85,59 @@ void Agent::Wake() {
   changed_.notify_one();
 }
 
-absl::StatusOr<AgentReport> Agent::Report() {
-  std::future<AgentReport> report;
+template <typename Answer>
+absl::StatusOr<Answer> Agent::Ask(std::function<Answer()> question) {
+  // Shared with the loop, which may come to it after we have given up.
+  const auto promise = std::make_shared<std::promise<Answer>>();
+  std::future<Answer> answer = promise->get_future();
   {
     const std::lock_guard lock(mutex_);
     if (stopped_) return absl::UnavailableError("the agent is stopping");
-    report = report_requests_.emplace_back().get_future();
+    questions_.push_back(
+        [promise, question = std::move(question)] { promise->set_value(question()); });
   }
   changed_.notify_one();
-  if (report.wait_for(kReportWithin) != std::future_status::ready) {
+  if (answer.wait_for(kAnswerWithin) != std::future_status::ready) {
     return absl::UnavailableError("the agent is busy");
   }
   try {
-    return report.get();
+    return answer.get();
   } catch (const std::future_error&) {
     return absl::UnavailableError("the agent is stopping");
   }
 }
 
-void Agent::AnswerReports() {
-  std::vector<std::promise<AgentReport>> requests;
+absl::StatusOr<AgentReport> Agent::Report() {
+  return Ask<AgentReport>([this] { return MakeReport(); });
+}
+
+absl::StatusOr<Explanation> Agent::Explain(const ExplainQuery& query) {
+  auto explanation =
+      Ask<absl::StatusOr<Explanation>>([this, query]() -> absl::StatusOr<Explanation> {
+        if (programmed_ == absl::InfinitePast()) {
+          return absl::FailedPreconditionError(
+              "nothing is planned yet: a complete picture has not come, or the kernel cannot be "
+              "read");
+        }
+        return fairlead::Explain(query, planner_, snapshot_);
+      });
+  if (!explanation.ok()) return explanation.status();
+  return *std::move(explanation);
+}
+
+void Agent::AnswerQuestions() {
+  std::vector<std::function<void()>> questions;
   {
     const std::lock_guard lock(mutex_);
-    requests.swap(report_requests_);
+    questions.swap(questions_);
   }
-  if (requests.empty()) return;
-  const AgentReport report = MakeReport();
-  for (std::promise<AgentReport>& request : requests) request.set_value(report);
+  for (const std::function<void()>& question : questions) question();
 }
 
 absl::Time Agent::NextPass() const {
   if (!complete_) return absl::InfiniteFuture();
-  return adopted_ ? std::min(reconciler_.NextWake(), next_configuration_) : next_adoption_;
+  if (!adopted_) return next_adoption_;
+  return std::min({reconciler_.NextWake(), next_configuration_, signs_.health_checks.NextRetry()});
 }
 
 void Agent::Pass() {
@@ -116,6 +145,7 @@ void Agent::Pass() {
     ApplyUpdate(*update, snapshot_);
     position_ = update->position;
     received_ = std::min(received_, update->received);
+    signs_.health.ChangePending(update->received);
     complete_ = true;
   }
   if (!complete_) return;
@@ -125,13 +155,31 @@ void Agent::Pass() {
   const std::set<ObjectName> dirty = snapshot_.TakeDirtyServices();
   ProbeAnnotations(dirty);
   Touched touched;
-  if (snapshot_.TakeDirtyNodes().contains(settings_.node_name)) config_stale_ = true;
-  if (std::exchange(config_stale_, false)) touched = Reconfigure(now);
-  touched.Merge(planner_.Replan(snapshot_, dirty));
+  if (addresses_changed_.exchange(false)) config_stale_ = true;
+  if (snapshot_.TakeDirtyNodes().contains(settings_.node_name)) {
+    config_stale_ = true;
+    const std::shared_ptr<const Node> node = snapshot_.FindNode(settings_.node_name);
+    signs_.health.SetEligible(node == nullptr || !node->being_removed);
+  }
+  bool all_planned = false;
+  if (std::exchange(config_stale_, false)) touched = Reconfigure(now, all_planned);
+  if (!all_planned) touched.Merge(planner_.Replan(snapshot_, dirty));
   reconciler_.HoldRemovals(position_.revision < hold_until_);
   ReconcileAll(touched);
+  signs_.health.ChangesDone(programmed_);
+  std::set<ObjectName> checked = dirty;
+  if (all_planned) {
+    for (const auto& [name, plan] : planner_.desired().plans()) checked.insert(name);
+  }
+  UpdateHealthChecks(checked);
+  UpdateMetrics();
   LogChanges();
   Acknowledge(environment_.now());
+}
+
+void Agent::AddressesChanged() {
+  addresses_changed_ = true;
+  Wake();
 }
 
 void Agent::HoldRemovalsUntil(uint64_t revision) {
@@ -144,6 +192,7 @@ bool Agent::Adopt(absl::Time now) {
   environment_.prepare();
   // Without the addresses, node ports that are served would be taken for unwanted ones.
   absl::Status status = ReadAddresses();
+  SetRuleset();
   if (status.ok()) status = reconciler_.Adopt();
   if (!status.ok()) {
     const absl::Duration wait = adoption_backoff_.Next();
@@ -155,7 +204,14 @@ bool Agent::Adopt(absl::Time now) {
     return false;
   }
   adopted_ = true;
+  planner_.RestoreMarks(reconciler_.Marks());
   return true;
+}
+
+void Agent::SetRuleset() {
+  const std::shared_ptr<const Node> node = snapshot_.FindNode(settings_.node_name);
+  reconciler_.SetRuleset(
+      RulesetText({.pods = MakePodDetector(settings_, node.get()), .marks = settings_.marks}));
 }
 
 absl::Status Agent::ReadAddresses() {
@@ -168,14 +224,16 @@ absl::Status Agent::ReadAddresses() {
   return absl::OkStatus();
 }
 
-Touched Agent::Reconfigure(absl::Time now) {
+Touched Agent::Reconfigure(absl::Time now, bool& all_planned) {
   next_configuration_ = absl::InfiniteFuture();
   if (absl::Status read = ReadAddresses(); !read.ok()) {
     spdlog::error("reading {}; those read before are used", std::string(read.message()));
     config_stale_ = true;
     next_configuration_ = now + kAddressRetry;
   }
+  SetRuleset();
   ProbeScheduler(settings_.default_scheduler);
+  ProbeScheduler(kAffinityScheduler);
   std::set<std::string> usable;
   for (const auto& [name, there] : schedulers_) {
     if (there) usable.insert(name);
@@ -189,6 +247,7 @@ Touched Agent::Reconfigure(absl::Time now) {
     }
   }
   reconciler_.SetRouteSources(config.node_ips);
+  all_planned = config != planner_.config();
   return planner_.SetConfig(config, snapshot_);
 }
 
@@ -240,7 +299,48 @@ void Agent::ReconcileAll(const Touched& touched) {
   }
 }
 
+void Agent::UpdateHealthChecks(const std::set<ObjectName>& services) {
+  HealthCheckPorts& checks = signs_.health_checks;
+  checks.SetAddresses(planner_.config().node_port_addresses);
+  for (const ObjectName& name : services) {
+    const auto it = planner_.desired().plans().find(name);
+    const bool wanted =
+        it != planner_.desired().plans().end() && it->second->health_check.port != 0;
+    if (wanted) {
+      const PlannedHealthCheck& check = it->second->health_check;
+      checks.SetService(name, check.port, check.local_endpoints);
+    } else {
+      checks.RemoveService(name);
+    }
+  }
+  checks.Retry(environment_.now());
+}
+
+void Agent::UpdateMetrics() {
+  AgentMetrics& metrics = signs_.metrics;
+  std::map<ObjectName, int> lost;
+  for (const Conflict& conflict : planner_.desired().Conflicts()) ++lost[conflict.loser];
+  std::vector<ServiceConflicts> conflicts;
+  conflicts.reserve(lost.size());
+  for (const auto& [name, count] : lost) conflicts.push_back({name, count});
+  metrics.SetConflicts(conflicts);
+  metrics.SetLastSync(programmed_);
+  metrics.SetSyncFailures(static_cast<int>(reconciler_.Failures().size()));
+  const WriteCounters& written = reconciler_.counters();
+  metrics.SetKernelWrites(
+      {.ipvs = written.operations, .elements = written.elements, .routes = written.routes});
+  metrics.SetConntrackFlowsDeleted(written.flows);
+  metrics.SetHealthCheckPortProblems(static_cast<int>(signs_.health_checks.Problems().size()));
+}
+
 void Agent::LogChanges() {
+  std::set<std::string> problems;
+  for (std::string& problem : signs_.health_checks.Problems()) {
+    if (!logged_health_problems_.contains(problem)) spdlog::warn("{}", problem);
+    problems.insert(std::move(problem));
+  }
+  logged_health_problems_ = std::move(problems);
+
   std::set<std::string> warnings;
   for (std::string& warning : planner_.Warnings()) {
     if (!logged_warnings_.contains(warning)) spdlog::warn("{}", warning);
@@ -293,6 +393,7 @@ AgentReport Agent::MakeReport() const {
   report.revision = programmed_ == absl::InfinitePast() ? 0 : position_.revision;
   report.programmed = programmed_;
   for (const auto& [name, plan] : planner_.desired().plans()) report.plans.push_back(plan);
+  report.servers = planner_.desired().VirtualServers();
   report.owned = reconciler_.OwnedVirtualServers();
   report.draining = reconciler_.Draining();
   report.failures = reconciler_.Failures();

@@ -5,7 +5,6 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <future>
 #include <map>
 #include <mutex>
 #include <set>
@@ -18,6 +17,10 @@
 #include "absl/time/time.h"
 #include "proxy/agent/node_settings.h"
 #include "proxy/agent/report.h"
+#include "proxy/explain/explain.h"
+#include "proxy/health/health_check_ports.h"
+#include "proxy/health/metrics.h"
+#include "proxy/health/node_health.h"
 #include "proxy/plan/planner.h"
 #include "proxy/reconcile/reconciler.h"
 #include "watcher/feed/backoff.h"
@@ -44,12 +47,21 @@ struct AgentEnvironment {
   std::function<void()> prepare;
 };
 
+// What of the agent others are told.
+struct AgentSigns {
+  NodeHealth& health;
+  HealthCheckPorts& health_checks;
+  AgentMetrics& metrics;
+};
+
 // Owns the picture, the planner and what follows from them; the thread in Run is the only one that
-// touches them and the reconciler. Wake, Stop and Report are thread-safe.
+// touches them and the reconciler. What
+// wakes, stops or asks it is thread-safe.
 class Agent {
  public:
-  // `reconciler` outlives the agent.
-  Agent(NodeSettings settings, AgentEnvironment environment, Reconciler& reconciler);
+  // `reconciler` and `signs` outlive the agent.
+  Agent(NodeSettings settings, AgentEnvironment environment, Reconciler& reconciler,
+        AgentSigns signs);
 
   // Works until Stop. Leaves the kernel as it is.
   void Run();
@@ -57,12 +69,18 @@ class Agent {
   // Something has come for Run to take.
   void Wake();
 
+  // The addresses of the node's devices are others.
+  void AddressesChanged();
+
   // Until the picture of this revision has come, what was in the kernel before the agent started
   // stays though nobody wants it: some of the objects behind it could not be read.
   void HoldRemovalsUntil(uint64_t revision);
 
   // Made by Run between two passes. UNAVAILABLE: Run has ended, or is too busy to answer in time.
   absl::StatusOr<AgentReport> Report();
+  // The same; INVALID_ARGUMENT: the query lacks something; FAILED_PRECONDITION: nothing is planned
+  // yet.
+  absl::StatusOr<Explanation> Explain(const ExplainQuery& query);
 
   // One pass of Run: for tests, which have no thread.
   void Pass();
@@ -73,18 +91,25 @@ class Agent {
   bool Adopt(absl::Time now);
   absl::Status ReadAddresses();
   // The node's configuration with what is known now; what it touches.
-  Touched Reconfigure(absl::Time now);
+  Touched Reconfigure(absl::Time now, bool& all_planned);
+  void SetRuleset();
   void ProbeAnnotations(const std::set<ObjectName>& services);
   bool ProbeScheduler(const std::string& name);
   void ReconcileAll(const Touched& touched);
+  void UpdateHealthChecks(const std::set<ObjectName>& services);
+  void UpdateMetrics();
   void LogChanges();
   void Acknowledge(absl::Time now);
   AgentReport MakeReport() const;
-  void AnswerReports();
+  // Has Run answer between two passes.
+  template <typename Answer>
+  absl::StatusOr<Answer> Ask(std::function<Answer()> question);
+  void AnswerQuestions();
 
   const NodeSettings settings_;
   const AgentEnvironment environment_;
   Reconciler& reconciler_;
+  const AgentSigns signs_;
 
   Snapshot snapshot_;
   Planner planner_;
@@ -106,16 +131,18 @@ class Agent {
   absl::Time received_ = absl::InfiniteFuture();
   absl::Time programmed_ = absl::InfinitePast();
   std::atomic<uint64_t> hold_until_ = 0;
+  std::atomic<bool> addresses_changed_ = false;
   // Written to the log already.
   std::set<std::string> logged_warnings_;
   std::map<std::string, std::string> logged_failures_;
   std::set<ipvs::VirtualServerKey> logged_taken_over_;
+  std::set<std::string> logged_health_problems_;
 
   std::mutex mutex_;
   std::condition_variable_any changed_;
   bool woken_ ABSL_GUARDED_BY(mutex_) = true;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  std::vector<std::promise<AgentReport>> report_requests_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::function<void()>> questions_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fairlead

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <set>
 #include <tuple>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "proxy/cli/version.h"
 
@@ -21,32 +21,20 @@ grpc::Status ToGrpc(const absl::Status& status) {
 
 // Plans and drains by virtual server.
 struct Index {
-  explicit Index(const AgentReport& report) {
-    for (const auto& plan : report.plans) {
-      for (const PlannedVirtualServer& server : plan->virtual_servers) {
-        // Two Services may claim one key; the older has it, as DesiredState decides.
-        auto [it, added] = planned.try_emplace(server.key, Claim{plan.get(), &server});
-        if (!added && std::tie(plan->created, plan->service) <
-                          std::tie(it->second.plan->created, it->second.plan->service)) {
-          it->second = {plan.get(), &server};
-        }
-      }
-    }
+  explicit Index(const AgentReport& report) : servers(report.servers) {
     for (const DrainingServer& drain : report.draining) {
       draining.insert({drain.virtual_server, drain.real_server});
     }
   }
 
   const PlannedVirtualServer* Find(const VirtualServerKey& key) const {
-    auto it = planned.find(key);
-    return it == planned.end() ? nullptr : it->second.server;
+    auto it = std::lower_bound(
+        servers.begin(), servers.end(), key,
+        [](const PlannedVirtualServer* a, const VirtualServerKey& b) { return a->key < b; });
+    return it == servers.end() || (*it)->key != key ? nullptr : *it;
   }
 
-  struct Claim {
-    const ServicePlan* plan;
-    const PlannedVirtualServer* server;
-  };
-  absl::flat_hash_map<VirtualServerKey, Claim> planned;
+  const std::vector<const PlannedVirtualServer*>& servers;
   std::set<std::pair<VirtualServerKey, ipvs::RealServerKey>> draining;
 };
 
@@ -71,15 +59,20 @@ void FillRealServer(const ipvs::RealServer& real, const PlannedVirtualServer* pl
 v1::VirtualServer ToMessage(const ipvs::VirtualServer& server, const Index& index) {
   v1::VirtualServer message;
   message.set_family(server.key.family == IpFamily::kIpv4 ? v1::IPV4 : v1::IPV6);
-  message.set_protocol(static_cast<v1::Protocol>(server.key.protocol));
-  message.set_address(std::string(server.key.address.bytes()));
-  message.set_port(server.key.port);
+  const PlannedVirtualServer* planned = index.Find(server.key);
+  if (server.key.is_mark()) {
+    message.set_firewall_mark(server.key.firewall_mark);
+    if (planned != nullptr) message.set_protocol(static_cast<v1::Protocol>(planned->protocol));
+  } else {
+    message.set_protocol(static_cast<v1::Protocol>(server.key.protocol));
+    message.set_address(std::string(server.key.address.bytes()));
+    message.set_port(server.key.port);
+  }
   message.set_scheduler(server.config.scheduler);
   message.set_flags(server.config.flags);
   message.set_persistence_timeout_seconds(
       static_cast<uint32_t>(absl::ToInt64Seconds(server.config.persistence_timeout)));
   message.set_persistence_prefix_length(server.config.persistence_prefix_length);
-  const PlannedVirtualServer* planned = index.Find(server.key);
   if (planned != nullptr) {
     message.set_service_namespace(planned->service.name_space);
     message.set_service_name(planned->service.name);
@@ -95,17 +88,40 @@ v1::VirtualServer ToMessage(const ipvs::VirtualServer& server, const Index& inde
   return message;
 }
 
+absl::StatusOr<ExplainQuery> ToQuery(const v1::ExplainRequest& request) {
+  ExplainQuery query{.from_interface = request.from_interface()};
+  for (const auto& [field, bytes, address] : {std::tuple("from: ", &request.from(), &query.from),
+                                              std::tuple("to: ", &request.to(), &query.to)}) {
+    absl::StatusOr<IpAddress> parsed = IpAddress::FromBytes(*bytes);
+    if (!parsed.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(field, parsed.status().message()));
+    }
+    *address = *parsed;
+  }
+  if (request.port() < 1 || request.port() > std::numeric_limits<uint16_t>::max()) {
+    return absl::InvalidArgumentError(absl::StrCat("port: ", request.port(), " is no port"));
+  }
+  query.port = static_cast<uint16_t>(request.port());
+  const v1::Protocol protocol = request.protocol();
+  if (protocol != v1::TCP && protocol != v1::UDP && protocol != v1::SCTP) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("protocol: ", static_cast<int>(protocol), " is not TCP, UDP or SCTP"));
+  }
+  query.protocol = static_cast<ipvs::Protocol>(protocol);
+  return query;
+}
+
 }  // namespace
 
-InspectService::InspectService(Report report, OpenTable open_table)
-    : report_(std::move(report)), open_table_(std::move(open_table)) {}
+InspectService::InspectService(InspectEnvironment environment)
+    : environment_(std::move(environment)) {}
 
 grpc::Status InspectService::List(grpc::ServerContext* /*context*/,
                                   const v1::ListRequest* /*request*/,
                                   grpc::ServerWriter<v1::VirtualServer>* writer) {
-  absl::StatusOr<AgentReport> report = report_();
+  absl::StatusOr<AgentReport> report = environment_.report();
   if (!report.ok()) return ToGrpc(report.status());
-  absl::StatusOr<std::unique_ptr<ipvs::Table>> table = open_table_();
+  absl::StatusOr<std::unique_ptr<ipvs::Table>> table = environment_.open_table();
   if (!table.ok()) return ToGrpc(table.status());
   absl::StatusOr<std::vector<ipvs::VirtualServer>> servers = (*table)->Dump();
   if (!servers.ok()) return ToGrpc(servers.status());
@@ -117,10 +133,39 @@ grpc::Status InspectService::List(grpc::ServerContext* /*context*/,
   return grpc::Status::OK;
 }
 
+grpc::Status InspectService::Explain(grpc::ServerContext* /*context*/,
+                                     const v1::ExplainRequest* request,
+                                     v1::ExplainResponse* response) {
+  absl::StatusOr<ExplainQuery> query = ToQuery(*request);
+  if (!query.ok()) return ToGrpc(query.status());
+  absl::StatusOr<Explanation> explanation = environment_.explain(*query);
+  if (!explanation.ok()) return ToGrpc(explanation.status());
+  response->set_verdict(std::string(FormatExplainedVerdict(explanation->verdict)));
+  response->set_service(explanation->service);
+  for (const ipvs::RealServerKey& endpoint : explanation->endpoints) {
+    v1::ExplainResponse::Endpoint* added = response->add_endpoints();
+    added->set_address(std::string(endpoint.address.bytes()));
+    added->set_port(endpoint.port);
+  }
+  response->set_masquerade(explanation->masquerade);
+  for (const std::string& reason : explanation->because) response->add_because(reason);
+  if (!explanation->virtual_server.has_value()) return grpc::Status::OK;
+
+  absl::StatusOr<AgentReport> report = environment_.report();
+  if (!report.ok()) return ToGrpc(report.status());
+  absl::StatusOr<std::unique_ptr<ipvs::Table>> table = environment_.open_table();
+  if (!table.ok()) return ToGrpc(table.status());
+  absl::StatusOr<ipvs::VirtualServer> server = (*table)->Get(*explanation->virtual_server);
+  if (absl::IsNotFound(server.status())) return grpc::Status::OK;
+  if (!server.ok()) return ToGrpc(server.status());
+  *response->mutable_kernel() = ToMessage(*server, Index(*report));
+  return grpc::Status::OK;
+}
+
 grpc::Status InspectService::Status(grpc::ServerContext* /*context*/,
                                     const v1::StatusRequest* /*request*/,
                                     v1::StatusResponse* response) {
-  absl::StatusOr<AgentReport> report = report_();
+  absl::StatusOr<AgentReport> report = environment_.report();
   if (!report.ok()) return ToGrpc(report.status());
   response->set_node_name(report->node_name);
   response->set_version(kVersion);

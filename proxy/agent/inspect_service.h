@@ -9,27 +9,33 @@
 #include "fairlead/v1/inspect.grpc.pb.h"
 #include "ipvs/table.h"
 #include "proxy/agent/report.h"
+#include "proxy/explain/explain.h"
 
 namespace fairlead {
+
+// What the service asks; each may be called from any thread, and its error is passed on.
+struct InspectEnvironment {
+  std::function<absl::StatusOr<AgentReport>()> report;
+  std::function<absl::StatusOr<Explanation>(const ExplainQuery&)> explain;
+  // Opens the kernel's table in the agent's network namespace.
+  std::function<absl::StatusOr<std::unique_ptr<ipvs::Table>>()> open_table;
+};
 
 // Thread-safe. Reads the kernel by a socket of its own for each call, so that programming does not
 // wait for an inspection.
 class InspectService final : public v1::Inspect::Service {
  public:
-  // `report` may be called from any thread; its error is passed on. `open_table` opens the kernel's
-  // table in the agent's network namespace.
-  using Report = std::function<absl::StatusOr<AgentReport>()>;
-  using OpenTable = std::function<absl::StatusOr<std::unique_ptr<ipvs::Table>>()>;
-  InspectService(Report report, OpenTable open_table);
+  explicit InspectService(InspectEnvironment environment);
 
   grpc::Status List(grpc::ServerContext* context, const v1::ListRequest* request,
                     grpc::ServerWriter<v1::VirtualServer>* writer) override;
+  grpc::Status Explain(grpc::ServerContext* context, const v1::ExplainRequest* request,
+                       v1::ExplainResponse* response) override;
   grpc::Status Status(grpc::ServerContext* context, const v1::StatusRequest* request,
                       v1::StatusResponse* response) override;
 
  private:
-  const Report report_;
-  const OpenTable open_table_;
+  const InspectEnvironment environment_;
 };
 
 // "IP Virtual Server version 1.2.1 (size=4096)", or without version and size where

@@ -22,9 +22,11 @@
 #include "proxy/agent/agent.h"
 #include "proxy/agent/inspect_service.h"
 #include "proxy/cli/version.h"
+#include "proxy/health/http_server.h"
+#include "proxy/kernel/address_monitor.h"
+#include "proxy/kernel/netlink_conntrack.h"
 #include "proxy/kernel/netlink_routes.h"
 #include "proxy/kernel/nft_firewall.h"
-#include "proxy/kernel/ruleset.h"
 #include "proxy/kernel/sysctl.h"
 #include "watcher/feed/feed_client.h"
 #include "watcher/feed/feed_in_process.h"
@@ -37,7 +39,7 @@ namespace {
 // Both families: which ones the Services have is not known at the start, and may change.
 void EnsureSysctls() {
   for (const Sysctl& sysctl : RequiredSysctls({IpFamily::kIpv4, IpFamily::kIpv6})) {
-    const absl::Status status = EnsureSysctl(sysctl.name, sysctl.value);
+    const absl::Status status = EnsureSysctl(sysctl);
     if (!status.ok()) {
       spdlog::error("{} (needed: {})", std::string(status.message()), sysctl.reason);
     }
@@ -117,6 +119,45 @@ void PutReading(const Reading& reading, Journal& journal, Agent& agent) {
   if (reading.unread.empty()) agent.HoldRemovalsUntil(journal.head_revision());
 }
 
+absl::Status ServeSigns(HttpServer& http, const NodeAgentOptions& options, NodeHealth& health,
+                        AgentMetrics& metrics) {
+  const auto listen = [&http](absl::string_view flag, const std::optional<HttpAddress>& at,
+                              const HttpHandler& handler) -> absl::Status {
+    if (!at.has_value()) return absl::OkStatus();
+    const bool both = !at->address.is_v4() && at->address.IsUnspecified();
+    const auto port = http.Listen(at->address, at->port, handler, {.dual_stack = both});
+    if (port.ok()) return absl::OkStatus();
+    return {port.status().code(), absl::StrCat(flag, ": ", port.status().message())};
+  };
+  absl::Status status =
+      listen("--healthz-bind-address", options.healthz, [&health](const HttpRequest& request) {
+        const absl::Time now = absl::Now();
+        return AnswerNodeHealth(request.path, health.Check(now), now);
+      });
+  status.Update(
+      listen("--metrics-bind-address", options.metrics, [&metrics](const HttpRequest& request) {
+        if (request.path != "/metrics") return HttpResponse{.status = 404, .body = "not found\n"};
+        return HttpResponse{.headers = {{"Content-Type", kMetricsContentType}},
+                            .body = metrics.Render()};
+      }));
+  return status;
+}
+
+absl::StatusOr<std::unique_ptr<ipvs::Table>> OpenTable() {
+  auto opened = ipvs::KernelTable::Open();
+  if (!opened.ok()) return opened.status();
+  return *std::move(opened);
+}
+
+// A packet comes by the device that leads back to its source, unless the query says otherwise.
+// Where that cannot be found out the explanation asks for it, if it needs it.
+ExplainQuery WithInterface(ExplainQuery query) {
+  if (!query.from_interface.empty()) return query;
+  absl::StatusOr<std::string> device = DeviceTowards(query.from);
+  if (device.ok()) query.from_interface = *std::move(device);
+  return query;
+}
+
 }  // namespace
 
 absl::Status RunNodeAgent(const NodeAgentOptions& options) {
@@ -131,12 +172,25 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
     return status;
   }
 
-  Reconciler reconciler(**table, **firewall, **routes,
-                        {.ruleset = RulesetText({.cluster_cidrs = options.node.cluster_cidrs}),
-                         .drain_timeout = options.drain_timeout});
+  auto conntrack = NetlinkConntrack::Open();
+  if (!conntrack.ok()) return conntrack.status();
+  NodeHealth health(options.sync_period);
+  AgentMetrics metrics;
+  auto http = HttpServer::Start();
+  if (!http.ok()) return http.status();
+  if (absl::Status status = ServeSigns(**http, options, health, metrics); !status.ok()) {
+    return status;
+  }
+  HealthCheckPorts health_checks(**http, [&health] { return health.Check(absl::Now()).healthy; });
+
+  Reconciler reconciler(**table, **firewall, **routes, **conntrack,
+                        {.drain_timeout = options.drain_timeout});
   InProcessFeed feed;
   Agent* to_wake = nullptr;
-  FeedMailbox mailbox([&to_wake] { to_wake->Wake(); });
+  FeedMailbox mailbox([&to_wake, &health] {
+    health.ChangePending(absl::Now());
+    to_wake->Wake();
+  });
   FeedClient client(feed.MakeChannel(), {.node_name = options.node.node_name}, mailbox);
   Agent agent(
       options.node,
@@ -150,14 +204,15 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
        .local_addresses = ReadNodeAddresses,
        .probe_scheduler = [](const std::string& name) { return ipvs::ProbeScheduler(name); },
        .prepare = EnsureSysctls},
-      reconciler);
+      reconciler, {.health = health, .health_checks = health_checks, .metrics = metrics});
   to_wake = &agent;
-  InspectService inspection([&agent] { return agent.Report(); },
-                            []() -> absl::StatusOr<std::unique_ptr<ipvs::Table>> {
-                              auto opened = ipvs::KernelTable::Open();
-                              if (!opened.ok()) return opened.status();
-                              return *std::move(opened);
-                            });
+  auto addresses = AddressMonitor::Start([&agent] { agent.AddressesChanged(); });
+  if (!addresses.ok()) return addresses.status();
+  InspectService inspection(
+      {.report = [&agent] { return agent.Report(); },
+       .explain =
+           [&agent](ExplainQuery query) { return agent.Explain(WithInterface(std::move(query))); },
+       .open_table = OpenTable});
   auto inspection_server = ServeInspection(inspection, options.socket);
   if (!inspection_server.ok()) return inspection_server.status();
   ManifestSource source(options.manifests);

@@ -20,6 +20,20 @@ std::vector<IpAddress> FirstOfEachFamily(absl::Span<const IpAddress> addresses) 
 
 }  // namespace
 
+PodDetector MakePodDetector(const NodeSettings& settings, const Node* node) {
+  switch (settings.local_mode) {
+    case LocalMode::kClusterCidr:
+      return {.prefixes = settings.cluster_cidrs};
+    case LocalMode::kNodeCidr:
+      return {.prefixes = node == nullptr ? std::vector<IpPrefix>() : node->pod_cidrs};
+    case LocalMode::kBridgeInterface:
+      return {.device = settings.pod_bridge_interface};
+    case LocalMode::kInterfaceNamePrefix:
+      break;
+  }
+  return {.device = settings.pod_interface_name_prefix, .device_is_prefix = true};
+}
+
 NodeConfig MakeNodeConfig(const NodeSettings& settings, const Node* node,
                           absl::Span<const NodeAddress> local_addresses,
                           const std::set<std::string>& schedulers) {
@@ -42,7 +56,11 @@ NodeConfig MakeNodeConfig(const NodeSettings& settings, const Node* node,
   }
   config.node_port_addresses =
       SelectNodePortAddresses(addresses, settings.node_port_selector, config.node_ips);
-  config.cluster_cidrs = settings.cluster_cidrs;
+  config.own_addresses = SelectNodePortAddresses(addresses, NodePortSelector(), config.node_ips);
+  config.pods = MakePodDetector(settings, node);
+  config.marks = settings.marks;
+  // Where mh is not to be had: every kernel with IPVS has sh.
+  config.affinity_scheduler = schedulers.contains("mh") ? "mh" : "sh";
   config.masquerade_all = settings.masquerade_all;
   config.default_scheduler = settings.default_scheduler;
   config.schedulers = schedulers;

@@ -22,6 +22,9 @@ struct AgentReport {
   uint64_t revision = 0;
   absl::Time programmed = absl::InfinitePast();
   std::vector<std::shared_ptr<const ServicePlan>> plans;
+  // Of the plans, those that are wanted in the kernel, sorted by key: a virtual server that several
+  // Services want is in here once.
+  std::vector<const PlannedVirtualServer*> servers;
   // Sorted.
   std::vector<ipvs::VirtualServerKey> owned;
   std::vector<DrainingServer> draining;

@@ -19,6 +19,7 @@ using Run = std::function<int()>;
 
 void AddProxyCommand(CLI::App& app, Run& run);
 void AddPlanCommand(CLI::App& app, Run& run);
+void AddExplainCommand(CLI::App& app, Run& run);
 void AddListCommand(CLI::App& app, Run& run);
 
 }  // namespace fairlead

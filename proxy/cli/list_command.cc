@@ -1,30 +1,21 @@
 #include <grpcpp/grpcpp.h>
 
-#include <chrono>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
-#include "fairlead/v1/inspect.grpc.pb.h"
 #include "proxy/cli/command.h"
+#include "proxy/cli/inspect_client.h"
 #include "proxy/cli/list_format.h"
 
 namespace fairlead {
 namespace {
 
-// An agent that has not answered by then is not well.
-constexpr std::chrono::seconds kAnswerWithin{30};
-
 struct ListFlags {
   std::string socket;
   std::string output = "text";
 };
-
-absl::Status FromGrpc(const grpc::Status& status) {
-  return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
-}
 
 struct Listing {
   v1::StatusResponse status;
@@ -32,18 +23,13 @@ struct Listing {
 };
 
 absl::StatusOr<Listing> AskAgent(const std::string& socket) {
-  auto channel =
-      grpc::CreateChannel(absl::StrCat("unix:", socket), grpc::InsecureChannelCredentials());
-  auto stub = v1::Inspect::NewStub(channel);
-  const auto deadline = std::chrono::system_clock::now() + kAnswerWithin;
+  const auto stub = ConnectToAgent(socket);
   Listing listing;
-  grpc::ClientContext status_context;
-  status_context.set_deadline(deadline);
-  grpc::Status status = stub->Status(&status_context, {}, &listing.status);
+  const auto status_context = AskContext();
+  grpc::Status status = stub->Status(status_context.get(), {}, &listing.status);
   if (!status.ok()) return FromGrpc(status);
-  grpc::ClientContext list_context;
-  list_context.set_deadline(deadline);
-  auto reader = stub->List(&list_context, {});
+  const auto list_context = AskContext();
+  auto reader = stub->List(list_context.get(), {});
   v1::VirtualServer server;
   while (reader->Read(&server)) listing.servers.push_back(server);
   status = reader->Finish();
@@ -53,16 +39,7 @@ absl::StatusOr<Listing> AskAgent(const std::string& socket) {
 
 int List(const ListFlags& flags) {
   absl::StatusOr<Listing> listing = AskAgent(flags.socket);
-  if (!listing.ok()) {
-    if (absl::IsUnavailable(listing.status())) {
-      std::fprintf(stderr, "fairlead list: no agent answers at %s: %s\n", flags.socket.c_str(),
-                   std::string(listing.status().message()).c_str());
-    } else {
-      std::fprintf(stderr, "fairlead list: the agent at %s: %s\n", flags.socket.c_str(),
-                   listing.status().ToString().c_str());
-    }
-    return kExitFailure;
-  }
+  if (!listing.ok()) return FailToAsk("list", flags.socket, listing.status());
   if (flags.output == "json") {
     std::fputs(FormatListJson(listing->status, listing->servers).c_str(), stdout);
     return kExitOk;

@@ -43,9 +43,12 @@ std::string WithName(std::string line, const std::string& name) {
 }
 
 std::string FormatServerLine(const v1::VirtualServer& server) {
-  std::string line =
-      absl::StrFormat("%-4s %s %s", v1::Protocol_Name(server.protocol()),
-                      FormatAddressAndPort(server.address(), server.port()), server.scheduler());
+  const bool is_mark = server.firewall_mark() != 0;
+  std::string line = absl::StrFormat(
+      "%-4s %s %s", is_mark ? "FWM" : v1::Protocol_Name(server.protocol()),
+      is_mark ? absl::StrCat(server.firewall_mark(), server.family() == v1::IPV6 ? " IPv6" : "")
+              : FormatAddressAndPort(server.address(), server.port()),
+      server.scheduler());
   if (server.persistence_timeout_seconds() > 0) {
     absl::StrAppend(&line, " persistent ", server.persistence_timeout_seconds());
   }
@@ -75,6 +78,17 @@ std::string FormatListText(const v1::StatusResponse& status,
   return text;
 }
 
+std::vector<std::string> KernelViewLines(const v1::VirtualServer& server) {
+  std::vector<std::string> lines = {FormatServerLine(server)};
+  for (const v1::RealServer& real : server.real_servers()) {
+    lines.push_back(absl::StrCat(FormatAddressAndPort(real.address(), real.port()), ": weight ",
+                                 real.weight(), ", ", real.active_connections(), " active and ",
+                                 real.inactive_connections(), " inactive connections",
+                                 real.state().empty() ? "" : ", ", real.state()));
+  }
+  return lines;
+}
+
 std::string FormatListJson(const v1::StatusResponse& status,
                            const std::vector<v1::VirtualServer>& servers) {
   nlohmann::ordered_json document;
@@ -85,8 +99,14 @@ std::string FormatListJson(const v1::StatusResponse& status,
   for (const v1::VirtualServer& server : servers) {
     nlohmann::ordered_json entry;
     entry["protocol"] = v1::Protocol_Name(server.protocol());
-    entry["address"] = FormatAddress(server.address());
-    entry["port"] = server.port();
+    if (server.firewall_mark() != 0) {
+      entry["address"] = nullptr;
+      entry["port"] = nullptr;
+    } else {
+      entry["address"] = FormatAddress(server.address());
+      entry["port"] = server.port();
+    }
+    entry["firewallMark"] = server.firewall_mark();
     entry["scheduler"] = server.scheduler();
     entry["persistenceTimeoutSeconds"] = server.persistence_timeout_seconds();
     entry["service"] = server.service_name().empty()

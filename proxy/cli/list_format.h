@@ -15,12 +15,17 @@ namespace fairlead {
 std::string FormatListText(const v1::StatusResponse& status,
                            const std::vector<v1::VirtualServer>& servers);
 
-// {"node", "complete", "revision", "virtualServers": [{"protocol", "address", "port", "scheduler",
+// {"node", "complete", "revision", "virtualServers": [{"protocol", "address", "port",
+//   "firewallMark" (0: none; otherwise address and port are null), "scheduler",
 //   "persistenceTimeoutSeconds", "service", "portName", "kind", "policy", "verdict",
 //   "realServers": [{"address", "port", "forwarding", "weight", "activeConnections",
 //   "inactiveConnections", "pod", "node", "state"}]}], "failures": [{"object", "message"}],
 //   "warnings": […]}, indented by two spaces.
 std::string FormatListJson(const v1::StatusResponse& status,
                            const std::vector<v1::VirtualServer>& servers);
+
+// One virtual server for a reader: how it balances, then a line for each real server with its
+// weight and connections.
+std::vector<std::string> KernelViewLines(const v1::VirtualServer& server);
 
 }  // namespace fairlead

@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   fairlead::Run run;
   fairlead::AddProxyCommand(app, run);
   fairlead::AddPlanCommand(app, run);
+  fairlead::AddExplainCommand(app, run);
   fairlead::AddListCommand(app, run);
   try {
     app.parse(argc, argv);

@@ -1,5 +1,8 @@
 #include "proxy/cli/node_flags.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
@@ -26,12 +29,56 @@ auto ParseList(const char* flag, const std::vector<std::string>& values, Parse p
   return parsed;
 }
 
+// Names of devices as the kernel takes them (net/core/dev.c, dev_valid_name).
+bool IsDeviceName(absl::string_view name) {
+  constexpr size_t kLongest = 15;
+  return !name.empty() && name.size() <= kLongest &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return absl::ascii_isgraph(c) && c != '/' && c != ':' && c != '"' && c != '*' &&
+                  c != '\\';
+         });
+}
+
+absl::Status ParseLocalMode(const NodeFlags& flags, NodeSettings& settings) {
+  struct Mode {
+    absl::string_view name;
+    LocalMode mode;
+    const char* flag;  // That the mode needs; null: none.
+    const std::string& value;
+  };
+  const Mode modes[] = {
+      {"ClusterCIDR", LocalMode::kClusterCidr, nullptr, flags.pod_bridge_interface},
+      {"NodeCIDR", LocalMode::kNodeCidr, nullptr, flags.pod_bridge_interface},
+      {"BridgeInterface", LocalMode::kBridgeInterface, "--pod-bridge-interface",
+       flags.pod_bridge_interface},
+      {"InterfaceNamePrefix", LocalMode::kInterfaceNamePrefix, "--pod-interface-name-prefix",
+       flags.pod_interface_name_prefix},
+  };
+  for (const Mode& mode : modes) {
+    if (mode.name == flags.detect_local_mode) {
+      settings.local_mode = mode.mode;
+      if (mode.flag == nullptr || IsDeviceName(mode.value)) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          mode.flag, ": \"", mode.value, "\" is not the name of a device; --detect-local-mode ",
+          mode.name, " needs one"));
+    }
+    if (mode.flag == nullptr || mode.value.empty()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        mode.flag, ": has no effect with ", "--detect-local-mode ", flags.detect_local_mode));
+  }
+  settings.pod_bridge_interface = flags.pod_bridge_interface;
+  settings.pod_interface_name_prefix = flags.pod_interface_name_prefix;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-void AddNodeFlags(CLI::App& command, NodeFlags& flags) {
+void AddNodeFlags(CLI::App& command, NodeFlags& flags, bool required) {
   const std::string node = "Node";
   const std::string source = "Source";
-  command.add_option("--node-name", flags.node_name, "Name of this node")->required()->group(node);
+  command.add_option("--node-name", flags.node_name, "Name of this node")
+      ->required(required)
+      ->group(node);
   command
       .add_option("--node-ip", flags.node_ips,
                   "The node's address, one of each family; default: those of its Node object")
@@ -39,6 +86,26 @@ void AddNodeFlags(CLI::App& command, NodeFlags& flags) {
   command
       .add_option("--cluster-cidr", flags.cluster_cidrs,
                   "Addresses of pods: others that reach a cluster IP are masqueraded")
+      ->group(node);
+  command
+      .add_option("--detect-local-mode", flags.detect_local_mode,
+                  "How pods' packets are told from others: ClusterCIDR (--cluster-cidr), NodeCIDR "
+                  "(podCIDRs of the Node object), BridgeInterface or InterfaceNamePrefix")
+      ->check(CLI::IsMember({"ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"}))
+      ->capture_default_str()
+      ->group(node);
+  command
+      .add_option("--pod-bridge-interface", flags.pod_bridge_interface,
+                  "With BridgeInterface: the device that pods' packets come in by")
+      ->group(node);
+  command
+      .add_option("--pod-interface-name-prefix", flags.pod_interface_name_prefix,
+                  "With InterfaceNamePrefix: what the names of pods' devices start with")
+      ->group(node);
+  command
+      .add_option("--mark-range", flags.mark_range,
+                  "Firewall marks that are Fairlead's to use, FIRST-LAST")
+      ->capture_default_str()
       ->group(node);
   command
       .add_flag("--masquerade-all", flags.masquerade_all,
@@ -61,7 +128,7 @@ void AddNodeFlags(CLI::App& command, NodeFlags& flags) {
   command
       .add_option("--manifests", flags.manifests,
                   "Files and folders of manifests; may be given several times")
-      ->required()
+      ->required(required)
       ->group(source);
   command
       .add_option("--state-dir", flags.state_dir,
@@ -102,6 +169,10 @@ absl::StatusOr<NodeSettings> ParseNodeSettings(const NodeFlags& flags) {
   auto cidrs = ParseList("--cluster-cidr", flags.cluster_cidrs, IpPrefix::Parse);
   if (!cidrs.ok()) return cidrs.status();
   settings.cluster_cidrs = *std::move(cidrs);
+  if (absl::Status mode = ParseLocalMode(flags, settings); !mode.ok()) return mode;
+  auto marks = ParseMarkRange(flags.mark_range);
+  if (!marks.ok()) return InFlag("--mark-range", marks.status());
+  settings.marks = *marks;
   auto selector = ParseNodePortAddresses(flags.node_port_addresses);
   if (!selector.ok()) return selector.status();  // It names the flag.
   settings.node_port_selector = *std::move(selector);

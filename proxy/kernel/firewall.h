@@ -34,7 +34,10 @@ class Firewall {
 
   // Carries out all changes in one transaction: all of them or, with an error, none. Adding an
   // element that exists changes nothing and is no error; deleting one that does not exist is
-  // NOT_FOUND.
+  // NOT_FOUND. ALREADY_EXISTS: there is another value for the key in kMark, or another prefix for
+  // the port in kAllowed that has the first or the last address of this one. Deletion does not look
+  // at the value in kMark; and in kAllowed it means the smallest prefix that has the first address,
+  // so that a prefix in another one must not be deleted unless it is there.
   virtual absl::Status Apply(absl::Span<const ElementChange> changes) = 0;
 };
 

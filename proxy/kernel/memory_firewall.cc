@@ -1,11 +1,66 @@
 #include "proxy/kernel/memory_firewall.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proxy/kernel/ruleset.h"
 
 namespace fairlead {
+namespace {
+
+bool SamePort(const Element& a, const Element& b) {
+  return a.set == b.set && a.address == b.address && a.protocol == b.protocol && a.port == b.port;
+}
+
+// Whether the kernel refuses an element of kMark or kAllowed beside another one of the port: a map
+// has one value for a key, and neither end of an interval may be in another one
+// (nft_set_pipapo.c, nft_pipapo_insert). A larger one around it goes in.
+bool Clash(const Element& added, const Element& present) {
+  return added.set == SetName::kMark || present.sources.Contains(added.sources.address()) ||
+         present.sources.Contains(added.sources.last());
+}
+
+bool IsExclusive(SetName set) { return set == SetName::kMark || set == SetName::kAllowed; }
+
+// What an element of kMark or kAllowed can meet: those of its port.
+using Elements = std::set<Element>;
+std::pair<Elements::const_iterator, Elements::const_iterator> OfPort(const Elements& elements,
+                                                                     const Element& element) {
+  Element first = element;
+  first.mark = 0;
+  first.sources = IpPrefix();
+  const auto begin = elements.lower_bound(first);
+  auto end = begin;
+  while (end != elements.end() && SamePort(*end, element)) ++end;
+  return {begin, end};
+}
+
+const Element* FindClash(const Elements& elements, const Element& added) {
+  if (!IsExclusive(added.set) || elements.contains(added)) return nullptr;
+  const auto [begin, end] = OfPort(elements, added);
+  const auto clash =
+      std::find_if(begin, end, [&](const Element& present) { return Clash(added, present); });
+  return clash == end ? nullptr : &*clash;
+}
+
+// The element that the kernel takes for the one to be deleted, if any. It looks neither at a map's
+// value nor at an interval's end (nf_tables_api.c, nft_del_setelem; nft_pipapo_deactivate). Of
+// intervals in one another the innermost is the oldest, and found first.
+Elements::const_iterator FindToDelete(const Elements& elements, const Element& element) {
+  if (!IsExclusive(element.set)) return elements.find(element);
+  const auto [begin, end] = OfPort(elements, element);
+  auto found = elements.end();
+  for (auto it = begin; it != end; ++it) {
+    const bool matches =
+        element.set == SetName::kMark || it->sources.Contains(element.sources.address());
+    if (!matches) continue;
+    if (found == elements.end() || it->sources.length() > found->sources.length()) found = it;
+  }
+  return found;
+}
+
+}  // namespace
 
 void MemoryFirewall::FailNextCalls(int calls, const absl::Status& error) {
   failing_calls_ = calls;
@@ -56,9 +111,17 @@ absl::Status MemoryFirewall::Apply(absl::Span<const ElementChange> changes) {
       return element_error_;
     }
     if (change.verb == ElementChange::Verb::kAdd) {
+      if (const Element* const other = FindClash(elements, change.element)) {
+        return absl::AlreadyExistsError(
+            absl::StrCat("add ", change.element.Format(), " beside ", other->Format()));
+      }
       elements.insert(change.element);
-    } else if (elements.erase(change.element) == 0) {
-      return absl::NotFoundError(absl::StrCat("delete ", change.element.Format()));
+    } else {
+      const auto found = FindToDelete(elements, change.element);
+      if (found == elements.end()) {
+        return absl::NotFoundError(absl::StrCat("delete ", change.element.Format()));
+      }
+      elements.erase(found);
     }
   }
   elements_ = std::move(elements);

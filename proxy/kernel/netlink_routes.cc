@@ -2,6 +2,7 @@
 
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -189,6 +190,31 @@ void NetlinkRoutes::Write(absl::Span<const RouteChange> changes, absl::Span<cons
     results[step.change] = absl::UnknownError(
         absl::StrCat(Describe(changes[step.change]), ": the kernel's answer was lost"));
   }
+}
+
+absl::StatusOr<std::string> DeviceTowards(const IpAddress& address) {
+  absl::StatusOr<NetlinkSocket> socket = NetlinkSocket::Open(NETLINK_ROUTE);
+  if (!socket.ok()) return socket.status();
+  const std::string context = absl::StrCat("route to ", address.Format());
+  std::string request;
+  EncodeDeviceLookup(address, socket->TakeSequences(1), request);
+  uint32_t device = 0;
+  absl::Status status = socket->Exchange(request, [&](const Message& message) {
+    if (message.type == NLMSG_ERROR) {
+      absl::StatusOr<Acknowledgement> ack = DecodeAcknowledgement(message);
+      if (!ack.ok()) return ack.status();
+      return NetlinkStatus(ack->error, context, ack->text);
+    }
+    absl::StatusOr<uint32_t> found = DecodeDevice(message);
+    if (found.ok()) device = *found;
+    return found.status();
+  });
+  if (!status.ok()) return status;
+  char name[IF_NAMESIZE];
+  if (device == 0 || if_indextoname(device, name) == nullptr) {
+    return absl::UnavailableError(absl::StrCat(context, ": its device is not known"));
+  }
+  return std::string(name);
 }
 
 }  // namespace fairlead

@@ -54,4 +54,8 @@ class NetlinkRoutes : public Routes {
   NetlinkSocket socket_;
 };
 
+// The device that packets of the calling thread's network namespace to the address leave by: "lo"
+// for the node's own ones. UNAVAILABLE or the like where there is no route.
+absl::StatusOr<std::string> DeviceTowards(const IpAddress& address);
+
 }  // namespace fairlead

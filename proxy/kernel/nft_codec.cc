@@ -44,36 +44,60 @@ size_t AddressBytes(IpFamily family) { return family == IpFamily::kIpv4 ? 4 : 16
 // Every part of a concatenation is padded to 4 bytes (nf_tables_api.c, NFT_REG32_SIZE).
 size_t KeyBytes(SetName set, IpFamily family) {
   const size_t address = AddressBytes(family);
-  switch (set) {
-    case SetName::kGuarded:
+  switch (KeyOf(set)) {
+    case SetKey::kAddress:
       return address;
-    case SetName::kHairpin:
+    case SetKey::kAddressTwice:
       return 2 * address;
-    default:
+    case SetKey::kPort:
       return address + 8;
+    case SetKey::kPortAndSources:
+      return address + 8 + address;
+    case SetKey::kMark:
+      break;
   }
+  return sizeof(uint32_t);
 }
 
-// Three attributes around each other, with a header of 4 bytes each.
+// A data value within a nested attribute.
+size_t NestedBytes(size_t data) { return size_t{2} * NLA_HDRLEN + data; }
+
 size_t ElementBytes(SetName set, IpFamily family) {
-  return size_t{3} * NLA_HDRLEN + KeyBytes(set, family);
+  const size_t key = NestedBytes(KeyBytes(set, family));
+  size_t bytes = NLA_HDRLEN + key;
+  if (KeyOf(set) == SetKey::kPortAndSources) bytes += key;  // The interval's end.
+  if (set == SetName::kMark) bytes += NestedBytes(sizeof(uint32_t));
+  return bytes;
 }
 
-std::string EncodeKey(const Element& element) {
-  std::string key(element.address.bytes());
-  switch (element.set) {
-    case SetName::kGuarded:
-      break;
-    case SetName::kHairpin:
-      key += std::string(element.address.bytes());
-      break;
-    default:
-      const char protocol = static_cast<char>(element.protocol);
-      const uint16_t port = htons(element.port);
-      absl::StrAppend(&key, absl::string_view(&protocol, 1), absl::string_view("\0\0\0", 3),
-                      AsBytes(port), absl::string_view("\0\0", 2));
-  }
+// `source` is of kPortAndSources only: the first or the last address of the prefix.
+std::string EncodeKey(const Element& element, const IpAddress& source) {
+  const absl::string_view address = element.address.bytes();
+  if (KeyOf(element.set) == SetKey::kMark) return std::string(AsBytes(element.mark));
+  std::string key(address);
+  if (KeyOf(element.set) == SetKey::kAddress) return key;
+  if (KeyOf(element.set) == SetKey::kAddressTwice) return absl::StrCat(key, address);
+  const char protocol = static_cast<char>(element.protocol);
+  const uint16_t port = htons(element.port);
+  absl::StrAppend(&key, absl::string_view(&protocol, 1), absl::string_view("\0\0\0", 3),
+                  AsBytes(port), absl::string_view("\0\0", 2));
+  if (KeyOf(element.set) == SetKey::kPortAndSources) absl::StrAppend(&key, source.bytes());
   return key;
+}
+
+// The prefix from `first` to `last`, if there is one.
+std::optional<IpPrefix> PrefixBetween(const IpAddress& first, const IpAddress& last) {
+  for (int length = 0; length <= first.bit_length(); ++length) {
+    const absl::StatusOr<IpPrefix> prefix = IpPrefix::Make(first, length);
+    if (prefix.ok() && prefix->address() == first && prefix->last() == last) return *prefix;
+  }
+  return std::nullopt;
+}
+
+void PutValue(MessageWriter& writer, uint16_t attribute, absl::string_view value) {
+  const size_t nest = writer.BeginNest(attribute);
+  writer.Put(NFTA_DATA_VALUE, value);
+  writer.EndNest(nest);
 }
 
 bool Shares(const ElementChange& a, const ElementChange& b) {
@@ -114,9 +138,15 @@ NftTransaction::ElementMessage AppendElements(std::string& out,
   uint16_t number = 0;
   for (const ElementChange& change : changes) {
     const size_t element = writer.BeginNest(++number);
-    const size_t key = writer.BeginNest(NFTA_SET_ELEM_KEY);
-    writer.Put(NFTA_DATA_VALUE, EncodeKey(change.element));
-    writer.EndNest(key);
+    PutValue(writer, NFTA_SET_ELEM_KEY,
+             EncodeKey(change.element, change.element.sources.address()));
+    if (KeyOf(change.element.set) == SetKey::kPortAndSources) {
+      PutValue(writer, NFTA_SET_ELEM_KEY_END,
+               EncodeKey(change.element, change.element.sources.last()));
+    }
+    if (change.element.set == SetName::kMark) {
+      PutValue(writer, NFTA_SET_ELEM_DATA, AsBytes(change.element.mark));
+    }
     writer.EndNest(element);
   }
   writer.EndNest(list);
@@ -188,28 +218,72 @@ absl::StatusOr<absl::string_view> FindAttribute(absl::string_view bytes, uint16_
   return found;
 }
 
+// The value in a nested attribute; DATA_LOSS if it is not of that size.
+absl::StatusOr<absl::string_view> FindValue(absl::string_view bytes, uint16_t attribute,
+                                            size_t size, absl::string_view what) {
+  absl::StatusOr<absl::string_view> value = FindAttribute(bytes, attribute);
+  if (value.ok()) value = FindAttribute(*value, NFTA_DATA_VALUE);
+  if (!value.ok()) return value.status();
+  if (value->size() != size) return Malformed(absl::StrCat(what, " of ", value->size(), " bytes"));
+  return *value;
+}
+
+// The parts of a key behind its address, but for sources. False: it cannot be Fairlead's.
+bool DecodeRestOfKey(absl::string_view rest, Element& element) {
+  if (KeyOf(element.set) == SetKey::kAddress) return true;
+  if (KeyOf(element.set) == SetKey::kAddressTwice) return rest == element.address.bytes();
+  element.protocol = static_cast<ipvs::Protocol>(rest[0]);
+  if (element.protocol != ipvs::Protocol::kTcp && element.protocol != ipvs::Protocol::kUdp &&
+      element.protocol != ipvs::Protocol::kSctp) {
+    return false;
+  }
+  std::memcpy(&element.port, &rest[4], sizeof(element.port));
+  element.port = ntohs(element.port);
+  return true;
+}
+
+// The prefix of sources of one port. False: it is another range, which cannot be Fairlead's.
+absl::StatusOr<bool> DecodeSources(absl::string_view bytes, absl::string_view key,
+                                   Element& element) {
+  absl::StatusOr<absl::string_view> end = FindAttribute(bytes, NFTA_SET_ELEM_KEY_END);
+  // An interval of one address may come without its end.
+  if (end.ok()) {
+    end = end->empty() ? key : FindValue(bytes, NFTA_SET_ELEM_KEY_END, key.size(), "end of a key");
+  }
+  if (!end.ok()) return end.status();
+  const size_t port_bytes = key.size() - AddressBytes(element.family());
+  if (end->substr(0, port_bytes) != key.substr(0, port_bytes)) return false;
+  const std::optional<IpPrefix> sources =
+      PrefixBetween(*IpAddress::FromBytes(key.substr(port_bytes)),
+                    *IpAddress::FromBytes(end->substr(port_bytes)));
+  if (!sources.has_value()) return false;
+  element.sources = *sources;
+  return true;
+}
+
 absl::Status DecodeElement(absl::string_view bytes, SetName set, IpFamily family,
                            std::vector<Element>& elements) {
-  absl::StatusOr<absl::string_view> key = FindAttribute(bytes, NFTA_SET_ELEM_KEY);
-  if (key.ok()) key = FindAttribute(*key, NFTA_DATA_VALUE);
+  auto key = FindValue(bytes, NFTA_SET_ELEM_KEY, KeyBytes(set, family),
+                       absl::StrCat("key in ", KernelSet(set, family)));
   if (!key.ok()) return key.status();
-  if (key->size() != KeyBytes(set, family)) {
-    return Malformed(absl::StrCat("key of ", key->size(), " bytes in ", KernelSet(set, family)));
+  Element element{.set = set};
+  if (KeyOf(set) == SetKey::kMark) {
+    if (family == IpFamily::kIpv6) element.address = IpAddress::V6({});
+    std::memcpy(&element.mark, key->data(), sizeof(element.mark));
+    elements.push_back(element);
+    return absl::OkStatus();
   }
-  const size_t address_bytes = AddressBytes(family);
-  Element element;
-  element.set = set;
-  element.address = *IpAddress::FromBytes(key->substr(0, address_bytes));
-  const absl::string_view rest = key->substr(address_bytes);
-  if (set == SetName::kHairpin && rest != element.address.bytes()) return absl::OkStatus();
-  if (set != SetName::kGuarded && set != SetName::kHairpin) {
-    element.protocol = static_cast<ipvs::Protocol>(rest[0]);
-    if (element.protocol != ipvs::Protocol::kTcp && element.protocol != ipvs::Protocol::kUdp &&
-        element.protocol != ipvs::Protocol::kSctp) {
-      return absl::OkStatus();
-    }
-    std::memcpy(&element.port, &rest[4], sizeof(element.port));
-    element.port = ntohs(element.port);
+  element.address = *IpAddress::FromBytes(key->substr(0, AddressBytes(family)));
+  if (!DecodeRestOfKey(key->substr(AddressBytes(family)), element)) return absl::OkStatus();
+  if (KeyOf(set) == SetKey::kPortAndSources) {
+    auto ours = DecodeSources(bytes, *key, element);
+    if (!ours.ok()) return ours.status();
+    if (!*ours) return absl::OkStatus();
+  }
+  if (set == SetName::kMark) {
+    auto mark = FindValue(bytes, NFTA_SET_ELEM_DATA, sizeof(element.mark), "mark");
+    if (!mark.ok()) return mark.status();
+    std::memcpy(&element.mark, mark->data(), sizeof(element.mark));
   }
   elements.push_back(element);
   return absl::OkStatus();

@@ -17,9 +17,9 @@
 
 namespace fairlead {
 
-// An element takes at most 44 bytes (IPv6 . IPv6), and all of a message are in one attribute, of at
-// most 65,535.
-inline constexpr size_t kMaxElementsPerMessage = 700;
+// An element takes at most 100 bytes (both ends of IPv6 . protocol . port . IPv6), and all of a
+// message are in one attribute, of at most 65,535.
+inline constexpr size_t kMaxElementsPerMessage = 650;
 
 // A batch that the kernel carries out entirely or not at all.
 struct NftTransaction {
@@ -60,7 +60,8 @@ std::string EncodeChainDump(uint32_t sequence);
 std::string EncodeRuleDump(uint32_t sequence);
 
 // Appends the elements of a message of an element dump of this set. Those with a protocol that is
-// not of ipvs::Protocol are left out: they cannot be Fairlead's. DATA_LOSS if it is malformed.
+// not of ipvs::Protocol, or with a range of sources that is no prefix, are left out: they cannot be
+// Fairlead's. DATA_LOSS if it is malformed.
 absl::Status DecodeElements(const Message& message, SetName set, IpFamily family,
                             std::vector<Element>& elements);
 

@@ -114,4 +114,27 @@ absl::StatusOr<std::optional<RouteEntry>> DecodeRoute(const Message& message) {
   return route;
 }
 
+void EncodeDeviceLookup(const IpAddress& address, uint32_t sequence, std::string& out) {
+  MessageWriter writer(out, RTM_GETROUTE, NLM_F_REQUEST, sequence, AsBytes(HeaderFor(address)));
+  writer.Put(RTA_DST, address.bytes());
+  writer.Finish();
+}
+
+absl::StatusOr<uint32_t> DecodeDevice(const Message& message) {
+  rtmsg header;
+  absl::string_view attributes = message.payload;
+  uint32_t device = 0;
+  if (message.type == RTM_NEWROUTE && ConsumeHeader(attributes, &header, sizeof(header))) {
+    absl::Status status = ForEachAttribute(attributes, [&](uint16_t type, absl::string_view bytes) {
+      if (type == RTA_OIF && bytes.size() == sizeof(device)) {
+        std::memcpy(&device, bytes.data(), sizeof(device));
+      }
+      return absl::OkStatus();
+    });
+    if (!status.ok()) return status;
+  }
+  if (device == 0) return absl::DataLossError("rtnetlink: an answer without a device");
+  return device;
+}
+
 }  // namespace fairlead

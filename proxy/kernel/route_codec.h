@@ -25,6 +25,11 @@ void EncodeRoute(RouteVerb verb, const VipRoute& route, uint32_t sequence, bool 
 // as it is in its table.
 void EncodeRouteLookup(const IpAddress& address, uint32_t sequence, std::string& out);
 
+// Appends the question by which device a packet to `address` leaves.
+void EncodeDeviceLookup(const IpAddress& address, uint32_t sequence, std::string& out);
+// The index of the device in the answer; DATA_LOSS for another message.
+absl::StatusOr<uint32_t> DecodeDevice(const Message& message);
+
 // A dump of Fairlead's routes of a family. A kernel that cannot filter (before 4.20) answers with
 // those of others too.
 std::string EncodeRouteDump(IpFamily family, uint32_t sequence);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -11,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "proxy/plan/element.h"
+#include "proxy/plan/prefixes.h"
 
 namespace fairlead {
 namespace {
@@ -25,33 +28,45 @@ struct SetText {
 
 constexpr SetText kSets[kSetNames] = {
     {SetName::kOwned, "virtual servers that Fairlead made"},
+    {SetName::kOwnedMark, "virtual servers for marks that Fairlead made"},
     {SetName::kOpen, "ports of Services on guarded addresses"},
     {SetName::kGuarded, "VIPs: closed but for their open ports"},
     {SetName::kMasqueradeAlways, "source becomes the node's address, whoever it is"},
     {SetName::kMasqueradeOutsiders, "source becomes the node's address unless it is a pod"},
     {SetName::kHairpin, "endpoints on this node that may reach themselves"},
+    {SetName::kLimited, "only the sources in the set of allowed ones reach these"},
+    {SetName::kAllowed, "sources that reach what is limited"},
+    {SetName::kMark, "pods and the node reach every endpoint, by the mark's virtual server"},
     {SetName::kDrop, "no endpoint by policy: new connections meet silence"},
+    {SetName::kReject, "no endpoint anywhere: new connections are refused"},
 };
 
-absl::string_view KeyType(SetName set, IpFamily family) {
-  const bool v4 = family == IpFamily::kIpv4;
-  switch (set) {
-    case SetName::kGuarded:
-      return v4 ? "ipv4_addr" : "ipv6_addr";
-    case SetName::kHairpin:
-      return v4 ? "ipv4_addr . ipv4_addr" : "ipv6_addr . ipv6_addr";
-    default:
-      return v4 ? "ipv4_addr . inet_proto . inet_service" : "ipv6_addr . inet_proto . inet_service";
+std::string KeyType(SetName set, IpFamily family) {
+  const std::string address = family == IpFamily::kIpv4 ? "ipv4_addr" : "ipv6_addr";
+  const std::string port = address + " . inet_proto . inet_service";
+  switch (KeyOf(set)) {
+    case SetKey::kAddress:
+      return address;
+    case SetKey::kAddressTwice:
+      return address + " . " + address;
+    case SetKey::kPort:
+      return set == SetName::kMark ? port + " : mark" : port;
+    case SetKey::kPortAndSources:
+      return port + " . " + address + "\n\t\tflags interval";
+    case SetKey::kMark:
+      break;
   }
+  return "mark";
 }
 
 std::string SetsText() {
   std::string text;
   for (const SetText& set : kSets) {
     for (const IpFamily family : {IpFamily::kIpv4, IpFamily::kIpv6}) {
-      absl::StrAppend(&text, "\tset ", FormatSetName(set.set),
-                      family == IpFamily::kIpv4 ? "4" : "6", " {\n\t\ttype ",
-                      KeyType(set.set, family), "\n\t\tcomment \"", set.comment, "\"\n\t}\n");
+      absl::StrAppend(&text, set.set == SetName::kMark ? "\tmap " : "\tset ",
+                      FormatSetName(set.set), family == IpFamily::kIpv4 ? "4" : "6",
+                      " {\n\t\ttype ", KeyType(set.set, family), "\n\t\tcomment \"", set.comment,
+                      "\"\n\t}\n");
     }
   }
   return text;
@@ -62,11 +77,17 @@ std::string SetsText() {
 //
 // What IPVS sends on passes LOCAL_OUT a second time, with the endpoint's address as destination:
 // the sets hold Services' addresses only, so such packets match nothing there.
+//
+// IPVS compares a packet's whole mark, so Fairlead's replaces what others have put there. It is put
+// on right before IPVS looks and taken off right after, in whichever of four places the packet
+// comes to next: others' chains see it nowhere. A mark of the range that a packet brings along is
+// taken off as well, so that nobody chooses a virtual server by it.
 constexpr absl::string_view kFilterChains = R"nft(
 	chain input {
 		comment "Packets to this node, before IPVS takes those to virtual servers"
-		type filter hook input priority filter; policy accept
-		ct state new,invalid,untracked jump silence \
+		type filter hook input priority 90; policy accept
+		meta mark $MARKS meta mark set 0 comment "not from Fairlead"
+$FROM_PODS		ct state new,invalid,untracked jump unserved \
 			comment "connections that are there go on"
 		ip daddr @guarded4 goto guard comment "VIPs do not lead to the host's own ports"
 		ip6 daddr @guarded6 goto guard comment "VIPs do not lead to the host's own ports"
@@ -75,12 +96,28 @@ constexpr absl::string_view kFilterChains = R"nft(
 	chain output {
 		comment "The node's own packets, before IPVS; the guard meets them in input, through lo"
 		type filter hook output priority -110; policy accept
-		ct state new,invalid,untracked jump silence \
+		jump internal comment "the node reaches every endpoint"
+		ct state new,invalid,untracked jump unserved \
 			comment "connections that are there go on"
 	}
 
-	chain silence {
-		comment "Services whose policy leaves no endpoint, though there are some elsewhere"
+	chain internal {
+		comment "Packets of pods and the node to addresses that lead others to local endpoints only"
+		meta mark set ip daddr . meta l4proto . th dport map @mark4
+		meta mark set ip6 daddr . meta l4proto . th dport map @mark6
+	}
+
+	chain unserved {
+		comment "Sources that are not let in, and Services without an endpoint here"
+		ip daddr . meta l4proto . th dport @limited4 \
+			ip daddr . meta l4proto . th dport . ip saddr != @allowed4 \
+			drop comment "not a source of loadBalancerSourceRanges"
+		ip6 daddr . meta l4proto . th dport @limited6 \
+			ip6 daddr . meta l4proto . th dport . ip6 saddr != @allowed6 \
+			drop comment "not a source of loadBalancerSourceRanges"
+		ip daddr . meta l4proto . th dport @reject4 goto refuse
+		ip6 daddr . meta l4proto . th dport @reject6 goto refuse
+		meta mark $MARKS return comment "to every endpoint"
 		ip daddr . meta l4proto . th dport @drop4 drop comment "no endpoint by policy"
 		ip6 daddr . meta l4proto . th dport @drop6 drop comment "no endpoint by policy"
 	}
@@ -94,10 +131,65 @@ constexpr absl::string_view kFilterChains = R"nft(
 		icmpv6 type { echo-request, destination-unreachable, packet-too-big, time-exceeded, \
 			parameter-problem } accept comment "ping, and errors: IPVS passes them on to endpoints"
 		ct direction reply accept comment "to connections that the node opened from the VIP"
-		meta l4proto tcp reject with tcp reset comment "closed"
-		reject with icmpx port-unreachable comment "closed"
+		goto refuse comment "closed"
+	}
+
+	chain refuse {
+		comment "At once: IPVS refuses by ICMP, which a client on this machine may miss"
+		meta l4proto tcp reject with tcp reset
+		reject with icmpx port-unreachable
+	}
+
+	chain forwarded {
+		comment "What IPVS sends on, before anyone else; and the node's own packets"
+		type filter hook output priority -400; policy accept
+		meta mark $MARKS meta mark set 0 comment "has served"
+	}
+
+	chain delivered {
+		comment "What IPVS leaves to an endpoint on the node itself"
+		type filter hook input priority 100; policy accept
+		meta mark $MARKS meta mark set 0 comment "has served"
+	}
+
+	chain looped {
+		comment "The node's own packets that IPVS leaves to an endpoint on the node itself"
+		type filter hook output priority -97; policy accept
+		meta mark $MARKS meta mark set 0 comment "has served"
 	}
 )nft";
+
+std::string PodsOf(const std::vector<IpPrefix>& prefixes) {
+  return absl::StrCat(
+      "{ ",
+      absl::StrJoin(prefixes, ", ",
+                    [](std::string* out, const IpPrefix& pods) { *out += pods.Format(); }),
+      " }");
+}
+
+// As nft matches names of devices: "cni0", "veth*".
+std::string DevicesOf(const PodDetector& pods) {
+  return absl::StrCat("\"", pods.device, pods.device_is_prefix ? "*" : "", "\"");
+}
+
+// Rules that lead packets of pods to the chain of internal traffic.
+std::string FromPodsRules(const PodDetector& pods) {
+  constexpr absl::string_view kJump = " jump internal comment \"pods reach every endpoint\"\n";
+  if (!pods.device.empty()) return absl::StrCat("\t\tiifname ", DevicesOf(pods), kJump);
+  std::string rules;
+  for (const IpFamily family : {IpFamily::kIpv4, IpFamily::kIpv6}) {
+    const std::vector<IpPrefix> prefixes = Disjoint(pods.prefixes, family);
+    if (prefixes.empty()) continue;
+    absl::StrAppend(&rules, "\t\t", family == IpFamily::kIpv4 ? "ip" : "ip6", " saddr ",
+                    PodsOf(prefixes), kJump);
+  }
+  return rules;
+}
+
+std::string FilterChains(const RulesetConfig& config) {
+  return absl::StrReplaceAll(kFilterChains, {{"$MARKS", config.marks.Format()},
+                                             {"$FROM_PODS", FromPodsRules(config.pods)}});
+}
 
 // Only a first packet of a connection gets here. Its destination is an endpoint by now, what the
 // client asked for is in its connection tracking entry. One rule per protocol: nft knows the type
@@ -122,17 +214,12 @@ std::string MasqueradeRules(SetName set, IpFamily family, absl::string_view sour
   return text;
 }
 
-// The prefixes of a family, sorted, without those that others contain: nft refuses overlaps.
-std::vector<IpPrefix> Disjoint(std::vector<IpPrefix> prefixes, IpFamily family) {
-  std::sort(prefixes.begin(), prefixes.end());
-  std::vector<IpPrefix> result;
-  for (const IpPrefix& prefix : prefixes) {
-    if (prefix.family() != family) continue;
-    // A prefix sorts behind those that contain it.
-    if (!result.empty() && result.back().Contains(prefix.address())) continue;
-    result.push_back(prefix);
-  }
-  return result;
+// What a packet has to be to come from outside; unset where pods cannot be told from others.
+std::optional<std::string> NotFromPods(const PodDetector& pods, IpFamily family) {
+  if (!pods.Detects(family)) return std::nullopt;
+  if (!pods.device.empty()) return absl::StrCat("iifname != ", DevicesOf(pods), " ");
+  return absl::StrCat("ct original ", family == IpFamily::kIpv4 ? "ip" : "ip6",
+                      " saddr != ", PodsOf(Disjoint(pods.prefixes, family)), " ");
 }
 
 std::string PostroutingChain(const RulesetConfig& config) {
@@ -155,14 +242,9 @@ std::string PostroutingChain(const RulesetConfig& config) {
     text += MasqueradeRules(SetName::kMasqueradeAlways, family, "", "from anyone");
   }
   for (const IpFamily family : {IpFamily::kIpv4, IpFamily::kIpv6}) {
-    const std::vector<IpPrefix> pods = Disjoint(config.cluster_cidrs, family);
-    if (pods.empty()) continue;
-    const std::string source = absl::StrCat(
-        "ct original ", family == IpFamily::kIpv4 ? "ip" : "ip6", " saddr != { ",
-        absl::StrJoin(pods, ", ",
-                      [](std::string* out, const IpPrefix& pod) { *out += pod.Format(); }),
-        " } ");
-    text += MasqueradeRules(SetName::kMasqueradeOutsiders, family, source, "not from pods");
+    const std::optional<std::string> source = NotFromPods(config.pods, family);
+    if (!source.has_value()) continue;
+    text += MasqueradeRules(SetName::kMasqueradeOutsiders, family, *source, "not from pods");
   }
   return text + "\t}\n";
 }
@@ -183,7 +265,7 @@ bool StartsRule(absl::string_view line) {
 }  // namespace
 
 std::string RulesetText(const RulesetConfig& config) {
-  const std::string body = absl::StrCat(SetsText(), kFilterChains, PostroutingChain(config));
+  const std::string body = absl::StrCat(SetsText(), FilterChains(config), PostroutingChain(config));
   return absl::StrCat("# Loaded by `fairlead proxy`. Chains are constant, Services are in sets.\n",
                       "table inet ", kTableName, " {\n", body, "\n", kChainStart, kIdentityPrefix,
                       absl::StrFormat("%016x", Hash(body)),

@@ -3,11 +3,11 @@
 
 #include <map>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "ipvs/ip_address.h"
+#include "proxy/plan/marks.h"
+#include "proxy/plan/pod_detector.h"
 
 namespace fairlead {
 
@@ -15,9 +15,10 @@ namespace fairlead {
 inline constexpr absl::string_view kTableName = "fairlead";
 
 struct RulesetConfig {
-  // Pods' addresses, both families, in any order; they may overlap. In a family without any,
-  // elements of masquerade_outsiders have no effect: pods cannot be told from others.
-  std::vector<IpPrefix> cluster_cidrs;
+  // In a family in which it detects none, elements of masquerade_outsiders have no effect.
+  PodDetector pods;
+  // What the elements of mark give.
+  MarkRange marks;
 
   friend bool operator==(const RulesetConfig&, const RulesetConfig&) = default;
 };

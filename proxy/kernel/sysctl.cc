@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
@@ -57,6 +58,12 @@ absl::Status Write(const std::string& path, absl::string_view value, absl::strin
   return absl::OkStatus();
 }
 
+bool IsLarger(absl::string_view value, absl::string_view than) {
+  int64_t number = 0;
+  int64_t limit = 0;
+  return absl::SimpleAtoi(value, &number) && absl::SimpleAtoi(than, &limit) && number > limit;
+}
+
 }  // namespace
 
 std::vector<Sysctl> RequiredSysctls(absl::Span<const IpFamily> families) {
@@ -66,6 +73,10 @@ std::vector<Sysctl> RequiredSysctls(absl::Span<const IpFamily> families) {
   };
   if (serves(IpFamily::kIpv4)) {
     sysctls.push_back({"net.ipv4.ip_forward", "1", "Packets go on to pods."});
+    sysctls.push_back({"net.ipv4.conf.all.arp_ignore", "1",
+                       "The node does not answer ARP for VIPs, which would draw other machines' "
+                       "packets to it.",
+                       /*minimum=*/true});
   }
   if (serves(IpFamily::kIpv6)) {
     sysctls.push_back({"net.ipv6.conf.all.forwarding", "1", "Packets go on to pods."});
@@ -80,15 +91,17 @@ std::vector<Sysctl> RequiredSysctls(absl::Span<const IpFamily> families) {
   return sysctls;
 }
 
-absl::Status EnsureSysctl(absl::string_view name, absl::string_view value,
-                          absl::string_view proc_root) {
+absl::Status EnsureSysctl(const Sysctl& sysctl, absl::string_view proc_root) {
   const std::string path =
-      absl::StrCat(proc_root, "/sys/", absl::StrReplaceAll(name, {{".", "/"}}));
-  const std::string wanted = absl::StrCat(name, " has to be ", value);
+      absl::StrCat(proc_root, "/sys/", absl::StrReplaceAll(sysctl.name, {{".", "/"}}));
+  const std::string wanted = absl::StrCat(sysctl.name, " has to be ", sysctl.value);
   absl::StatusOr<std::string> before = Read(path, absl::StrCat(wanted, " and cannot be read"));
   if (!before.ok()) return before.status();
-  if (*before == value) return absl::OkStatus();
-  return Write(path, value, absl::StrCat(wanted, " and is ", *before, "; it cannot be written"));
+  if (*before == sysctl.value || (sysctl.minimum && IsLarger(*before, sysctl.value))) {
+    return absl::OkStatus();
+  }
+  return Write(path, sysctl.value,
+               absl::StrCat(wanted, " and is ", *before, "; it cannot be written"));
 }
 
 }  // namespace fairlead

@@ -111,7 +111,7 @@ void DesiredState::ReplaceClaim(const ipvs::VirtualServerKey& key, const Claim& 
   const auto count = [&changes](const PlannedVirtualServer* server, int change) {
     if (server == nullptr) return;
     for (const Element& element : ElementsOf(*server)) changes.elements[element] += change;
-    if (server->is_vip()) changes.vips[server->key.address] += change;
+    if (server->vip) changes.vips[server->key.address] += change;
   };
   count(old_winner, -1);
   count(new_winner, +1);
@@ -148,15 +148,22 @@ std::vector<Element> DesiredState::Elements() const { return SortedKeys(elements
 
 std::vector<IpAddress> DesiredState::Vips() const { return SortedKeys(vips_); }
 
+std::vector<Conflict> DesiredState::ConflictsOf(const ipvs::VirtualServerKey& key) const {
+  std::vector<Conflict> conflicts;
+  if (!contested_.contains(key)) return conflicts;
+  const Claims& claims = virtual_servers_.at(key);
+  const Claim& winner = claims.begin()->first;
+  for (auto it = std::next(claims.begin()); it != claims.end(); ++it) {
+    const Claim& loser = it->first;
+    conflicts.push_back({key, winner.service, loser.service, winner.created < loser.created});
+  }
+  return conflicts;
+}
+
 std::vector<Conflict> DesiredState::Conflicts() const {
   std::vector<Conflict> conflicts;
   for (const ipvs::VirtualServerKey& key : contested_) {
-    const Claims& claims = virtual_servers_.at(key);
-    const Claim& winner = claims.begin()->first;
-    for (auto it = std::next(claims.begin()); it != claims.end(); ++it) {
-      const Claim& loser = it->first;
-      conflicts.push_back({key, winner.service, loser.service, winner.created < loser.created});
-    }
+    for (Conflict& conflict : ConflictsOf(key)) conflicts.push_back(std::move(conflict));
   }
   return conflicts;
 }

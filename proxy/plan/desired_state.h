@@ -53,6 +53,8 @@ class DesiredState {
 
   // The winning claim; nullptr if nobody wants it. Valid until the next Update.
   const PlannedVirtualServer* FindVirtualServer(const ipvs::VirtualServerKey& key) const;
+  // What loses to the winning claim; empty where nobody contests it.
+  std::vector<Conflict> ConflictsOf(const ipvs::VirtualServerKey& key) const;
   bool WantsElement(const Element& element) const;
   // Whether the address needs a local route.
   bool WantsVip(const IpAddress& vip) const;

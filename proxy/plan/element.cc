@@ -4,13 +4,31 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 namespace fairlead {
+
+SetKey KeyOf(SetName set) {
+  switch (set) {
+    case SetName::kGuarded:
+      return SetKey::kAddress;
+    case SetName::kHairpin:
+      return SetKey::kAddressTwice;
+    case SetName::kAllowed:
+      return SetKey::kPortAndSources;
+    case SetName::kOwnedMark:
+      return SetKey::kMark;
+    default:
+      return SetKey::kPort;
+  }
+}
 
 absl::string_view FormatSetName(SetName set) {
   switch (set) {
     case SetName::kOwned:
       return "owned";
+    case SetName::kOwnedMark:
+      return "owned_mark";
     case SetName::kOpen:
       return "open";
     case SetName::kGuarded:
@@ -21,8 +39,16 @@ absl::string_view FormatSetName(SetName set) {
       return "masquerade_outsiders";
     case SetName::kHairpin:
       return "hairpin";
+    case SetName::kLimited:
+      return "limited";
+    case SetName::kAllowed:
+      return "allowed";
+    case SetName::kMark:
+      return "mark";
     case SetName::kDrop:
       return "drop";
+    case SetName::kReject:
+      return "reject";
   }
   return "unknown set";
 }
@@ -32,42 +58,67 @@ std::string Element::FormatKernelSet() const {
 }
 
 std::string Element::FormatValue() const {
-  switch (set) {
-    case SetName::kGuarded:
+  const auto port_text = [this] {
+    return absl::StrCat(address.Format(), " . ",
+                        absl::AsciiStrToLower(ipvs::FormatProtocol(protocol)), " . ", port);
+  };
+  switch (KeyOf(set)) {
+    case SetKey::kAddress:
       return address.Format();
-    case SetName::kHairpin:
+    case SetKey::kAddressTwice:
       return absl::StrCat(address.Format(), " . ", address.Format());
-    default:
-      return absl::StrCat(address.Format(), " . ",
-                          absl::AsciiStrToLower(ipvs::FormatProtocol(protocol)), " . ", port);
+    case SetKey::kPortAndSources:
+      return absl::StrCat(port_text(), " . ", sources.Format());
+    case SetKey::kMark:
+      return absl::StrFormat("0x%08x", mark);
+    case SetKey::kPort:
+      break;
   }
+  return set == SetName::kMark ? absl::StrFormat("%s : 0x%08x", port_text(), mark) : port_text();
 }
 
 std::string Element::Format() const { return absl::StrCat(FormatKernelSet(), " ", FormatValue()); }
 
 std::vector<Element> ElementsOf(const PlannedVirtualServer& server) {
   const ipvs::VirtualServerKey& key = server.key;
-  std::vector<Element> elements;
-  const auto add_port = [&](SetName set) {
-    elements.push_back({set, key.address, key.protocol, key.port});
+  std::vector<Element> elements = {OwnedElement(key)};
+  const auto add_port = [&](SetName set) -> Element& {
+    return elements.emplace_back(
+        Element{.set = set, .address = key.address, .protocol = key.protocol, .port = key.port});
   };
-  add_port(SetName::kOwned);
-  if (server.is_vip()) {
-    elements.push_back({SetName::kGuarded, key.address});
+  if (server.vip) {
+    elements.push_back({.set = SetName::kGuarded, .address = key.address});
     // Also when it drops: the ruleset looks at the set of drops before it refuses what is closed.
     add_port(SetName::kOpen);
   }
+  if (!server.sources.empty()) {
+    add_port(SetName::kLimited);
+    for (const IpPrefix& sources : server.sources) add_port(SetName::kAllowed).sources = sources;
+  }
+  if (server.mark != 0) add_port(SetName::kMark).mark = server.mark;
   if (server.masquerade == Masquerade::kAlways) add_port(SetName::kMasqueradeAlways);
   if (server.masquerade == Masquerade::kOutsiders) add_port(SetName::kMasqueradeOutsiders);
-  if (server.verdict == Verdict::kDrop) add_port(SetName::kDrop);
+  // One for a mark has no port: what it refuses or drops, its addresses do.
+  if (!key.is_mark() && server.verdict == Verdict::kDrop) add_port(SetName::kDrop);
+  if (!key.is_mark() && server.verdict == Verdict::kReject) add_port(SetName::kReject);
   for (const PlannedRealServer& real_server : server.real_servers) {
     // Only a local endpoint can reach itself through this node.
-    if (real_server.local) elements.push_back({SetName::kHairpin, real_server.key.address});
+    if (!real_server.local) continue;
+    elements.push_back({.set = SetName::kHairpin, .address = real_server.key.address});
   }
   std::sort(elements.begin(), elements.end());
   // An endpoint with several ports is several real servers and one element.
   elements.erase(std::unique(elements.begin(), elements.end()), elements.end());
   return elements;
+}
+
+Element OwnedElement(const ipvs::VirtualServerKey& key) {
+  if (key.is_mark()) {
+    const IpAddress any = key.family == IpFamily::kIpv4 ? IpAddress::V4(0) : IpAddress::V6({});
+    return {.set = SetName::kOwnedMark, .address = any, .mark = key.firewall_mark};
+  }
+  return {
+      .set = SetName::kOwned, .address = key.address, .protocol = key.protocol, .port = key.port};
 }
 
 }  // namespace fairlead

@@ -46,16 +46,23 @@ std::vector<PortEndpoint> Filter(const std::vector<PortEndpoint>& endpoints,
 }
 
 std::vector<PortEndpoint> ReadyInTopology(const std::vector<PortEndpoint>& endpoints,
-                                          const std::string& node_name, const std::string& zone) {
+                                          const std::string& node_name, const std::string& zone,
+                                          Topology& topology) {
   const auto ready_and_allowed = [&](const HintRule& rule) {
     return Filter(endpoints, [&](const PortEndpoint& endpoint) {
       return endpoint.endpoint->ready && rule.Allows(endpoint);
     });
   };
   const HintRule by_node(&Endpoint::node_hints, node_name);
-  if (by_node.Decides(endpoints)) return ready_and_allowed(by_node);
+  if (by_node.Decides(endpoints)) {
+    topology = Topology::kNode;
+    return ready_and_allowed(by_node);
+  }
   const HintRule by_zone(&Endpoint::zone_hints, zone);
-  if (by_zone.Decides(endpoints)) return ready_and_allowed(by_zone);
+  if (by_zone.Decides(endpoints)) {
+    topology = Topology::kZone;
+    return ready_and_allowed(by_zone);
+  }
   return Filter(endpoints, [](const PortEndpoint& endpoint) { return endpoint.endpoint->ready; });
 }
 
@@ -89,7 +96,7 @@ std::vector<PortEndpoint> MergeEndpoints(const Snapshot::Slices& slices, IpFamil
 EndpointSets SelectEndpoints(const std::vector<PortEndpoint>& endpoints,
                              const std::string& node_name, const std::string& zone) {
   EndpointSets sets;
-  sets.cluster = ReadyInTopology(endpoints, node_name, zone);
+  sets.cluster = ReadyInTopology(endpoints, node_name, zone, sets.topology);
   if (sets.cluster.empty()) {
     sets.cluster = Filter(endpoints, [](const PortEndpoint& e) { return e.usable_as_fallback(); });
   }

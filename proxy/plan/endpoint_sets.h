@@ -1,6 +1,7 @@
 // Which endpoints of a Service's port a traffic policy uses.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -17,11 +18,15 @@ struct PortEndpoint {
   bool usable_as_fallback() const { return endpoint->serving && endpoint->terminating; }
 };
 
+// Which hints decide about the cluster's set.
+enum class Topology : uint8_t { kNone, kNode, kZone };
+
 // The two sets that policies choose from. Each falls back to endpoints that still serve while they
 // terminate, independently of the other.
 struct EndpointSets {
   std::vector<PortEndpoint> cluster;
   std::vector<PortEndpoint> local;
+  Topology topology = Topology::kNone;
   // There is an endpoint in one set or the other: a policy whose own set is empty drops; where
   // both are empty, clients are refused.
   bool any() const { return !cluster.empty() || !local.empty(); }

@@ -7,46 +7,33 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "proxy/plan/endpoint_sets.h"
+#include "proxy/plan/service_addresses.h"
 
 namespace fairlead {
 namespace {
 
-// Whether Kubernetes wants this proxy to do anything for the Service.
-bool IsForwarded(const Service& service, const NodeConfig& node) {
-  if (service.type == ServiceType::kExternalName || service.headless_label) return false;
-  return !service.proxy_name_label.has_value() ||
-         service.proxy_name_label == node.service_proxy_name;
+// Labels that both Services and slices carry.
+bool IsVisible(bool headless_label, const std::optional<std::string>& proxy_name_label,
+               const NodeConfig& node) {
+  return !headless_label &&
+         (!proxy_name_label.has_value() || proxy_name_label == node.service_proxy_name);
 }
 
-bool HasNodePorts(const Service& service) {
-  return service.type == ServiceType::kNodePort || service.type == ServiceType::kLoadBalancer;
-}
-
-bool Contains(const std::vector<IpAddress>& addresses, const IpAddress& address) {
-  return std::find(addresses.begin(), addresses.end(), address) != addresses.end();
-}
-
-// Why an address must not become a VIP; empty where it may. The guard closes a VIP but for the
-// ports of Services: on an address of the node's own that would cut the node off.
-absl::string_view UnfitForVip(const IpAddress& address, const NodeConfig& node) {
-  if (Contains(node.node_ips, address) || Contains(node.node_port_addresses, address)) {
-    return "an address of this node";
+Masquerade MasqueradeOf(const ServiceAddress& address, const NodeConfig& node) {
+  if (address.kind == AddressKind::kClusterIp) {
+    if (node.masquerade_all) return Masquerade::kAlways;
+    // Where pods cannot be told from others nobody is an outsider.
+    return node.pods.Detects(address.address.family()) ? Masquerade::kOutsiders
+                                                       : Masquerade::kNever;
   }
-  if (address.IsLoopback()) return "a loopback address";
-  if (address.IsMulticast()) return "a multicast address";
-  if (address.IsUnspecified()) return "the unspecified address";
-  return "";
+  // Policy Local keeps the client's address: the reply leaves from the node that the packet came
+  // to.
+  return address.policy == TrafficPolicy::kLocal ? Masquerade::kNever : Masquerade::kAlways;
 }
 
-Masquerade ClusterIpMasquerade(const NodeConfig& node) {
-  if (node.masquerade_all) return Masquerade::kAlways;
-  // Without prefixes nobody can be told to be an outsider.
-  return node.cluster_cidrs.empty() ? Masquerade::kNever : Masquerade::kOutsiders;
-}
-
-// Policy Local keeps the client's address: the reply leaves from the node that the packet came to.
-Masquerade ExternalMasquerade(TrafficPolicy policy) {
-  return policy == TrafficPolicy::kLocal ? Masquerade::kNever : Masquerade::kAlways;
+// Whether the address is reached by two sets of endpoints.
+bool HasTwoSets(const ServiceAddress& address) {
+  return address.kind != AddressKind::kClusterIp && address.policy == TrafficPolicy::kLocal;
 }
 
 PlannedRealServer PlanRealServer(const PortEndpoint& port_endpoint) {
@@ -66,19 +53,23 @@ PlannedRealServer PlanRealServer(const PortEndpoint& port_endpoint) {
 // Makes the plan of one Service.
 class Builder {
  public:
-  Builder(const Service& service, const Snapshot::Slices& slices, const NodeConfig& node)
-      : service_(service), slices_(slices), node_(node) {
+  Builder(const Service& service, const Snapshot::Slices& slices, const NodeConfig& node,
+          const ServiceMarks& marks)
+      : service_(service), slices_(slices), node_(node), marks_(marks) {
     plan_.service = service.name;
     plan_.created = service.created;
   }
 
   ServicePlan Build() {
-    if (!IsForwarded(service_, node_) || service_.cluster_ips.empty()) return std::move(plan_);
+    ServiceAddresses addresses = SelectAddresses(service_, node_);
+    if (!IsServed(service_, node_) || service_.cluster_ips.empty()) return std::move(plan_);
     scheduler_ = ChooseScheduler();
-    SelectVips();
+    addresses_ = std::move(addresses.served);
+    for (const std::string& problem : addresses.problems) Warn(problem);
     for (const ServicePort& port : service_.ports) AddPort(port);
     std::sort(plan_.virtual_servers.begin(), plan_.virtual_servers.end(),
               [](const auto& a, const auto& b) { return a.key < b.key; });
+    PlanHealthCheck();
     return std::move(plan_);
   }
 
@@ -100,33 +91,31 @@ class Builder {
     return node_.default_scheduler;
   }
 
-  void SelectVips() {
-    for (const IpAddress& address : service_.cluster_ips) {
-      const absl::string_view unfit = UnfitForVip(address, node_);
-      if (unfit.empty()) {
-        vips_.push_back(address);
-      } else {
-        Warn("clusterIPs: ", address.Format(), " is ", unfit, " and is not served");
-      }
-    }
-  }
-
   void AddPort(const ServicePort& port) {
-    const bool serve_vips = Claim(ports_, port, "port", port.port);
-    const bool serve_node_port = HasNodePorts(service_) && port.node_port != 0 &&
-                                 Claim(node_ports_, port, "nodePort", port.node_port);
+    const bool serve_port = Claim(ports_, port, "port", port.port);
+    const bool serve_node_port =
+        port.node_port != 0 && Claim(node_ports_, port, "nodePort", port.node_port);
     for (const IpAddress& cluster_ip : service_.cluster_ips) {
       const IpFamily family = cluster_ip.family();
       const EndpointSets sets = SelectEndpoints(
           MergeEndpoints(slices_, family, port, node_.node_name), node_.node_name, node_.zone);
-      if (serve_vips && Contains(vips_, cluster_ip)) {
-        AddVirtualServer(AddressKind::kClusterIp, cluster_ip, port, sets);
+      for (const PortEndpoint& endpoint : sets.local) {
+        if (endpoint.endpoint->ready) local_ready_.insert(endpoint.endpoint->address);
       }
-      if (!serve_node_port) continue;
-      for (const IpAddress& address : node_.node_port_addresses) {
-        if (address.family() != family) continue;
-        AddVirtualServer(AddressKind::kNodePort, address, port, sets);
+      uint32_t mark = 0;
+      bool two_sets = false;
+      for (const ServiceAddress& address : addresses_) {
+        const bool node_port = address.kind == AddressKind::kNodePort;
+        if (address.address.family() != family) continue;
+        if (!(node_port ? serve_node_port : serve_port)) continue;
+        if (HasTwoSets(address)) {
+          two_sets = true;
+          mark = MarkOf(port);
+        }
+        AddVirtualServer(address, port, sets, HasTwoSets(address) ? mark : 0);
       }
+      if (mark != 0) AddInternalServer(family, mark, port, sets);
+      if (two_sets && mark == 0) WarnOfMark(port);
     }
   }
 
@@ -140,26 +129,73 @@ class Builder {
     return false;
   }
 
-  void AddVirtualServer(AddressKind kind, const IpAddress& address, const ServicePort& port,
-                        const EndpointSets& sets) {
-    const bool vip = kind == AddressKind::kClusterIp;
+  uint32_t MarkOf(const ServicePort& port) const {
+    auto it = marks_.find({port.name, port.protocol});
+    return it == marks_.end() ? 0 : it->second;
+  }
+
+  void WarnOfMark(const ServicePort& port) {
+    const std::string warning = absl::StrCat(
+        "Service ", service_.name.Format(), ": port \"", absl::CHexEscape(port.name),
+        "\": no firewall mark of ", node_.marks.Format(),
+        " is free: pods and the node reach only local endpoints through external addresses");
+    // Once for both families.
+    if (plan_.warnings.empty() || plan_.warnings.back() != warning) {
+      plan_.warnings.push_back(warning);
+    }
+  }
+
+  PlannedVirtualServer MakeServer(AddressKind kind, const ServicePort& port, TrafficPolicy policy,
+                                  const EndpointSets& sets) const {
     PlannedVirtualServer server;
-    server.key = ipvs::VirtualServerKey::ForAddress(port.protocol, address,
-                                                    vip ? port.port : port.node_port);
-    server.config = Config(address.family());
     server.service = service_.name;
     server.port_name = port.name;
+    server.protocol = port.protocol;
     server.kind = kind;
-    server.policy = vip ? service_.internal_traffic_policy : service_.external_traffic_policy;
-    server.masquerade = vip ? ClusterIpMasquerade(node_) : ExternalMasquerade(server.policy);
+    server.policy = policy;
     const std::vector<PortEndpoint>& chosen =
-        server.policy == TrafficPolicy::kLocal ? sets.local : sets.cluster;
-    if (chosen.empty()) {
-      server.verdict = sets.any() ? Verdict::kDrop : Verdict::kReject;
-    }
+        policy == TrafficPolicy::kLocal ? sets.local : sets.cluster;
+    if (chosen.empty()) server.verdict = sets.any() ? Verdict::kDrop : Verdict::kReject;
     server.real_servers.reserve(chosen.size());
     for (const PortEndpoint& endpoint : chosen) {
       server.real_servers.push_back(PlanRealServer(endpoint));
+    }
+    return server;
+  }
+
+  void AddVirtualServer(const ServiceAddress& address, const ServicePort& port,
+                        const EndpointSets& sets, uint32_t mark) {
+    const uint16_t number = address.PortOf(port);
+    const auto key = ipvs::VirtualServerKey::ForAddress(port.protocol, address.address, number);
+    if (!keys_.insert(key).second) {
+      Warn("port \"", absl::CHexEscape(port.name), "\": ", key.Format(),
+           " is another port's of the Service already");
+      return;
+    }
+    PlannedVirtualServer server = MakeServer(address.kind, port, address.policy, sets);
+    server.key = key;
+    server.config = Config(address.address.family());
+    server.masquerade = MasqueradeOf(address, node_);
+    server.vip = address.vip;
+    server.mark = mark;
+    server.sources = address.sources;
+    plan_.virtual_servers.push_back(std::move(server));
+  }
+
+  // What pods and the node reach through external addresses of policy Local.
+  void AddInternalServer(IpFamily family, uint32_t mark, const ServicePort& port,
+                         const EndpointSets& sets) {
+    PlannedVirtualServer server =
+        MakeServer(AddressKind::kInternal, port, TrafficPolicy::kCluster, sets);
+    server.key = ipvs::VirtualServerKey::ForMark(family, mark);
+    // Ports of one name and protocol have one mark, and the same endpoints.
+    if (!keys_.insert(server.key).second) return;
+    server.config = Config(family);
+    if (server.config.persistent()) {
+      // The kernel does not translate the port where persistence is by mark (ip_vs_sched_persist),
+      // so that affinity is by a hash of the client's address.
+      server.config = ipvs::VirtualServerConfig::ForFamily(family, node_.affinity_scheduler);
+      server.config.flags = ipvs::kFlagScheduler1;  // Past servers of weight 0.
     }
     plan_.virtual_servers.push_back(std::move(server));
   }
@@ -173,14 +209,31 @@ class Builder {
     return config;
   }
 
+  void PlanHealthCheck() {
+    if (service_.type != ServiceType::kLoadBalancer || service_.health_check_node_port == 0 ||
+        ExternalPolicy(service_) != TrafficPolicy::kLocal) {
+      return;
+    }
+    plan_.health_check.port = service_.health_check_node_port;
+    for (const IpAddress& cluster_ip : service_.cluster_ips) {
+      plan_.health_check.local_endpoints[cluster_ip.family()] = 0;
+    }
+    for (const IpAddress& address : local_ready_) {
+      ++plan_.health_check.local_endpoints[address.family()];
+    }
+  }
+
   const Service& service_;
   const Snapshot::Slices& slices_;
   const NodeConfig& node_;
+  const ServiceMarks& marks_;
   ServicePlan plan_;
   std::string scheduler_;
-  std::vector<IpAddress> vips_;  // The clusterIPs that can be served.
+  std::vector<ServiceAddress> addresses_;
   PortNumbers ports_;
   PortNumbers node_ports_;
+  std::set<ipvs::VirtualServerKey> keys_;
+  std::set<IpAddress> local_ready_;
 };
 
 }  // namespace
@@ -198,6 +251,12 @@ absl::string_view FormatAddressKind(AddressKind kind) {
       return "ClusterIP";
     case AddressKind::kNodePort:
       return "NodePort";
+    case AddressKind::kExternalIp:
+      return "ExternalIP";
+    case AddressKind::kLoadBalancer:
+      return "LoadBalancer";
+    case AddressKind::kInternal:
+      return "Internal";
   }
   return "unknown kind";
 }
@@ -251,9 +310,45 @@ Verdict PlannedVirtualServer::without_endpoints() const {
   return policy == TrafficPolicy::kLocal ? Verdict::kDrop : Verdict::kReject;
 }
 
+bool IsServed(const Service& service, const NodeConfig& node) {
+  return service.type != ServiceType::kExternalName &&
+         IsVisible(service.headless_label, service.proxy_name_label, node);
+}
+
+TrafficPolicy ExternalPolicy(const Service& service) {
+  const bool external = service.type == ServiceType::kNodePort ||
+                        service.type == ServiceType::kLoadBalancer || !service.external_ips.empty();
+  return external ? service.external_traffic_policy : TrafficPolicy::kCluster;
+}
+
+Snapshot::Slices VisibleSlices(const Snapshot::Slices& slices, const NodeConfig& node) {
+  Snapshot::Slices visible;
+  for (const auto& [name, slice] : slices) {
+    if (IsVisible(slice->headless_label, slice->proxy_name_label, node)) {
+      visible.emplace(name, slice);
+    }
+  }
+  return visible;
+}
+
+MarkAllocator::Wanted WantedMarks(const Service& service, const NodeConfig& node) {
+  MarkAllocator::Wanted wanted;
+  if (ExternalPolicy(service) != TrafficPolicy::kLocal) return wanted;
+  const ServiceAddresses addresses = SelectAddresses(service, node);
+  for (const ServicePort& port : service.ports) {
+    for (const ServiceAddress& address : addresses.served) {
+      const uint16_t number = address.PortOf(port);
+      if (number == 0 || !HasTwoSets(address)) continue;
+      wanted[{port.name, port.protocol}].push_back(
+          ipvs::VirtualServerKey::ForAddress(port.protocol, address.address, number));
+    }
+  }
+  return wanted;
+}
+
 ServicePlan PlanService(const Service& service, const Snapshot::Slices& slices,
-                        const NodeConfig& node) {
-  return Builder(service, slices, node).Build();
+                        const NodeConfig& node, const ServiceMarks& marks) {
+  return Builder(service, VisibleSlices(slices, node), node, marks).Build();
 }
 
 }  // namespace fairlead

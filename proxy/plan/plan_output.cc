@@ -14,12 +14,17 @@ using Json = nlohmann::ordered_json;
 
 constexpr SetName kAllSets[] = {
     SetName::kOwned,
+    SetName::kOwnedMark,
     SetName::kOpen,
     SetName::kGuarded,
     SetName::kMasqueradeAlways,
     SetName::kMasqueradeOutsiders,
     SetName::kHairpin,
+    SetName::kLimited,
+    SetName::kAllowed,
+    SetName::kMark,
     SetName::kDrop,
+    SetName::kReject,
 };
 static_assert(std::size(kAllSets) == kSetNames);
 
@@ -44,10 +49,14 @@ Json ToJson(const PlannedVirtualServer& server) {
   for (const PlannedRealServer& real_server : server.real_servers) {
     real_servers.push_back(ToJson(real_server));
   }
+  Json sources = Json::array();
+  for (const IpPrefix& prefix : server.sources) sources.push_back(prefix.Format());
+  const bool is_mark = server.key.is_mark();
   return {
-      {"address", server.key.address.Format()},
-      {"port", server.key.port},
-      {"protocol", Text(ipvs::FormatProtocol(server.key.protocol))},
+      {"address", is_mark ? Json(nullptr) : Json(server.key.address.Format())},
+      {"port", is_mark ? Json(nullptr) : Json(server.key.port)},
+      {"protocol", Text(ipvs::FormatProtocol(server.protocol))},
+      {"firewallMark", is_mark ? Json(server.key.firewall_mark) : Json(nullptr)},
       {"family", Text(FormatFamily(server.key.family))},
       {"service", server.service.Format()},
       {"portName", server.port_name},
@@ -58,6 +67,8 @@ Json ToJson(const PlannedVirtualServer& server) {
       {"scheduler", server.config.scheduler},
       {"persistenceTimeoutSeconds", absl::ToInt64Seconds(server.config.persistence_timeout)},
       {"masquerade", Text(FormatMasquerade(server.masquerade))},
+      {"internalMark", server.mark == 0 ? Json(nullptr) : Json(server.mark)},
+      {"sources", std::move(sources)},
       {"realServers", std::move(real_servers)},
   };
 }
@@ -93,6 +104,21 @@ Json ToJson(const Conflict& conflict) {
           {"winner", conflict.winner.Format()},
           {"loser", conflict.loser.Format()},
           {"message", conflict.Format()}};
+}
+
+Json HealthChecksToJson(const DesiredState& desired) {
+  Json checks = Json::array();
+  for (const auto& [name, plan] : desired.plans()) {
+    if (plan->health_check.port == 0) continue;
+    Json endpoints = Json::object();
+    for (const auto& [family, count] : plan->health_check.local_endpoints) {
+      endpoints[Text(FormatFamily(family))] = count;
+    }
+    checks.push_back({{"service", name.Format()},
+                      {"port", plan->health_check.port},
+                      {"localEndpoints", std::move(endpoints)}});
+  }
+  return checks;
 }
 
 }  // namespace
@@ -131,9 +157,13 @@ std::string FormatPlanJson(const DesiredState& desired, const NodeConfig& node) 
   Json conflicts = Json::array();
   for (const Conflict& conflict : desired.Conflicts()) conflicts.push_back(ToJson(conflict));
   const Json plan = {
-      {"node", node.node_name},          {"virtualServers", std::move(virtual_servers)},
-      {"routes", std::move(routes)},     {"elements", ElementsToJson(desired.Elements())},
-      {"warnings", std::move(warnings)}, {"conflicts", std::move(conflicts)},
+      {"node", node.node_name},
+      {"virtualServers", std::move(virtual_servers)},
+      {"routes", std::move(routes)},
+      {"elements", ElementsToJson(desired.Elements())},
+      {"healthChecks", HealthChecksToJson(desired)},
+      {"warnings", std::move(warnings)},
+      {"conflicts", std::move(conflicts)},
   };
   // Names come from outside: text that is not UTF-8 must not throw.
   return plan.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -6,6 +6,13 @@
 
 namespace fairlead {
 
+Planner::Planner(NodeConfig config) : config_(std::move(config)) { marks_.SetRange(config_.marks); }
+
+void Planner::RestoreMarks(const FoundMarks& found) {
+  marks_.Restore(found.ports);
+  marks_.Avoid(found.foreign);
+}
+
 Touched Planner::Replan(const Snapshot& snapshot, const std::set<ObjectName>& dirty) {
   Touched touched;
   for (const ObjectName& name : dirty) touched.Merge(Plan(snapshot, name));
@@ -16,6 +23,7 @@ Touched Planner::SetConfig(const NodeConfig& config, const Snapshot& snapshot) {
   if (config == config_) return {};
   const bool sources_changed = config.node_ips != config_.node_ips;
   config_ = config;
+  marks_.SetRange(config.marks);
   std::set<ObjectName> all;
   for (const auto& [name, service] : snapshot.services()) all.insert(name);
   // Those that went away since the last call.
@@ -31,8 +39,11 @@ Touched Planner::Plan(const Snapshot& snapshot, const ObjectName& name) {
   auto plan = std::make_shared<ServicePlan>();
   plan->service = name;
   if (const std::shared_ptr<const Service> service = snapshot.FindService(name)) {
-    *plan = PlanService(*service, snapshot.SlicesOf(name), config_);
+    const ServiceMarks marks = marks_.Assign(name, WantedMarks(*service, config_));
+    *plan = PlanService(*service, snapshot.SlicesOf(name), config_, marks);
     ++plans_made_;
+  } else {
+    marks_.Assign(name, {});
   }
   if (plan->warnings.empty()) {
     warned_.erase(name);

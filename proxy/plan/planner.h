@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -12,11 +13,23 @@
 
 namespace fairlead {
 
+// What a kernel says of firewall marks.
+struct FoundMarks {
+  // What Fairlead marked: ports of Services' addresses.
+  std::map<ipvs::VirtualServerKey, uint32_t> ports;
+  // Marks of virtual servers that are somebody else's.
+  std::set<uint32_t> foreign;
+};
+
 // Plans Services as they change: only those named are planned, the rest stays as it is. After any
 // sequence of changes the result is that of planning everything anew. Confined to one thread.
 class Planner {
  public:
-  explicit Planner(NodeConfig config) : config_(std::move(config)) {}
+  explicit Planner(NodeConfig config);
+
+  // Firewall marks that were in the kernel before: what is wanted again keeps its mark. Call before
+  // the first Replan.
+  void RestoreMarks(const FoundMarks& found);
 
   // Plans the dirty Services as they are in the snapshot; one that is not there is removed.
   Touched Replan(const Snapshot& snapshot, const std::set<ObjectName>& dirty);
@@ -41,6 +54,7 @@ class Planner {
   Touched Plan(const Snapshot& snapshot, const ObjectName& name);
 
   NodeConfig config_;
+  MarkAllocator marks_;
   DesiredState desired_;
   // Services whose plan has warnings of its own.
   std::set<ObjectName> warned_;

@@ -14,9 +14,11 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "ipvs/table.h"
+#include "proxy/kernel/conntrack.h"
 #include "proxy/kernel/firewall.h"
 #include "proxy/kernel/routes.h"
 #include "proxy/plan/desired_state.h"
+#include "proxy/plan/planner.h"
 #include "proxy/reconcile/diff.h"
 #include "proxy/reconcile/retry_queue.h"
 
@@ -25,9 +27,10 @@ namespace fairlead {
 // How often the connections of draining real servers are counted.
 inline constexpr absl::Duration kDrainPoll = absl::Seconds(1);
 
+// Flows that wait to be forgotten while connection tracking cannot be read.
+inline constexpr size_t kMaxFlowsToForget = 100'000;
+
 struct ReconcilerOptions {
-  // The text of the firewall's table, see RulesetText.
-  std::string ruleset;
   // How long a TCP or SCTP real server that is no longer wanted keeps its connections. A UDP one
   // goes at once: the kernel balances the next datagram of its clients again.
   absl::Duration drain_timeout = absl::Minutes(5);
@@ -38,6 +41,7 @@ struct WriteCounters {
   uint64_t operations = 0;
   uint64_t elements = 0;
   uint64_t routes = 0;
+  uint64_t flows = 0;  // Forgotten by connection tracking.
 
   friend bool operator==(const WriteCounters&, const WriteCounters&) = default;
 };
@@ -53,7 +57,8 @@ struct DrainingServer {
 
 // Something that is not in the kernel as it should be, and is tried again.
 struct ReconcileFailure {
-  std::string what;  // "TCP 10.96.0.1:80", "element owned4 …", "route 10.96.0.1".
+  // "TCP 10.96.0.1:80", "element owned4 …", "route 10.96.0.1", "ruleset", "conntrack".
+  std::string what;
   std::string why;
   // Unset for what belongs to no single virtual server.
   std::optional<ipvs::VirtualServerKey> virtual_server;
@@ -63,13 +68,27 @@ struct ReconcileFailure {
 
 // Works in an order in which no VIP is without its guard and no virtual server without its record
 // of ownership, wherever it is interrupted:
-//   adding    ownership, guard, masquerade, drop; virtual server, real servers; open port; route
-//   removing  route; open port; virtual server; the rest of the firewall; ownership last
+//   adding    ownership, guard, masquerade, sources; virtual servers of marks; marks, drops;
+//   virtual
+//             servers of addresses; open port; route
+//   removing  route; open port; virtual servers of addresses; marks, drops; virtual servers of
+//             marks; the rest of the firewall, ownership with it
+// Pods and the node so have every endpoint of an address while it changes over to local ones; a
+// mark's virtual server that is no longer wanted drains before it goes.
+//
+// After UDP real servers have gone, connection tracking forgets their flows: the next datagram is
+// balanced again.
+//
 // Touches no virtual server that it has no record of and nobody wants, and no route with another
 // protocol number. Time is an argument. Confined to one thread; the collaborators outlive it.
 class Reconciler {
  public:
-  Reconciler(ipvs::Table& table, Firewall& firewall, Routes& routes, ReconcilerOptions options);
+  Reconciler(ipvs::Table& table, Firewall& firewall, Routes& routes, Conntrack& conntrack,
+             const ReconcilerOptions& options);
+
+  // The text of the firewall's table, see RulesetText. Call before Adopt; a change is written by
+  // the next Reconcile.
+  void SetRuleset(std::string ruleset);
 
   // Loads the ruleset and reads what is in the kernel. Until it has succeeded, Reconcile must not
   // be called. What is found of Fairlead's is looked at by the next Reconcile, which removes what
@@ -102,13 +121,17 @@ class Reconciler {
   // Service wants them.
   const std::set<ipvs::VirtualServerKey>& taken_over() const { return taken_over_; }
 
+  // Firewall marks as they are in the kernel.
+  FoundMarks Marks() const;
+
   // Whether the virtual server is in the kernel and Fairlead's.
   bool Owns(const ipvs::VirtualServerKey& key) const;
   // Keys of all that Owns says yes to, sorted.
   std::vector<ipvs::VirtualServerKey> OwnedVirtualServers() const;
 
  private:
-  enum class Moment { kBeforeServers, kAfterServers };
+  // When an element is due, see the order above.
+  enum class Moment { kFirst, kInternalReady, kAddressesDone, kLast };
 
   Touched TakeWork(const DesiredState& desired, const Touched& touched, absl::Time now);
   // What was found and is to be looked at now.
@@ -122,6 +145,14 @@ class Reconciler {
   bool InDoubt(const Element& element) const;
   bool InDoubt(const IpAddress& vip) const { return route_retries_.Contains(vip); }
 
+  static Moment MomentOf(const DesiredState& desired, const Element& element, bool want);
+  // What has to be done before the element can be written or deleted; empty: nothing.
+  std::string Missing(const Element& element, bool want) const;
+  // Whether packets may get the mark of the virtual server.
+  bool IsMarkGiven(const ipvs::VirtualServerKey& mark) const;
+  // Keeps account of an element that is in the kernel now, or no more.
+  void Have(const Element& element);
+  void HaveNoMore(const Element& element);
   void ReconcileElements(const DesiredState& desired, const std::set<Element>& elements,
                          Moment moment, absl::Time now);
   void ApplyElements(absl::Span<const ElementChange> changes, absl::Time now);
@@ -137,8 +168,11 @@ class Reconciler {
   absl::Status Reread(const ipvs::VirtualServerKey& key);
   std::vector<absl::Status> ApplyOperations(absl::Span<const ipvs::Operation> operations);
   void Remember(const ipvs::Operation& operation);
+  // Before it is remembered: the flows that it makes stale.
+  void NoteFlows(const ipvs::Operation& operation);
+  void ForgetFlows(absl::Time now);
 
-  void NoteLeaving(const ipvs::VirtualServerKey& key,
+  void NoteLeaving(const ipvs::VirtualServerKey& key, ipvs::Protocol protocol,
                    const std::vector<ipvs::RealServerKey>& leaving, absl::Time now);
   void FinishDrains(absl::Time now);
 
@@ -148,15 +182,19 @@ class Reconciler {
   ipvs::Table& table_;
   Firewall& firewall_;
   Routes& routes_;
+  Conntrack& conntrack_;
   const ReconcilerOptions options_;
+  std::string ruleset_;
   std::vector<IpAddress> route_sources_;
 
   // What the kernel has, as last read or written. Foreign virtual servers among them.
   absl::flat_hash_map<ipvs::VirtualServerKey, ActualVirtualServer> actual_servers_;
   absl::flat_hash_set<Element> actual_elements_;
+  // How many of them give each mark.
+  absl::flat_hash_map<ipvs::VirtualServerKey, int> given_marks_;
   absl::flat_hash_map<IpAddress, VipRoute> actual_routes_;
 
-  // Found at the start, or to be looked at again.
+  // Found at the start, or to be looked at again at once.
   Touched found_;
   bool hold_removals_ = false;
   // What is held, and the real servers that Adopt found and nobody has wanted yet.
@@ -166,11 +204,13 @@ class Reconciler {
   std::set<ipvs::VirtualServerKey> unread_servers_;
   // Virtual servers that were found without a record of ownership.
   std::set<ipvs::VirtualServerKey> foreign_servers_;
-  // A transaction failed: the sets are read back before the next pass.
+  // A transaction failed, or the ruleset is another: the sets are read back before the next pass.
   bool firewall_stale_ = false;
   RetryQueue<ipvs::VirtualServerKey> server_retries_;
   RetryQueue<Element> element_retries_;
   RetryQueue<IpAddress> route_retries_;
+  RetryQueue<std::string> general_retries_;
+  std::set<FlowMatch> flows_to_forget_;
 
   // Draining real servers of each virtual server, with their deadlines.
   std::map<ipvs::VirtualServerKey, std::map<ipvs::RealServerKey, absl::Time>> drains_;

@@ -157,6 +157,71 @@ TEST_CASE("address and port are formatted with brackets for IPv6") {
   CHECK(FormatAddressPort(Parsed("fd00::1"), 65535) == "[fd00::1]:65535");
 }
 
+TEST_CASE("an address with a port is parsed as it is formatted") {
+  struct Row {
+    std::string text;
+    std::string address;
+    uint16_t port;
+  };
+  const std::vector<Row> rows = {
+      {"10.0.0.1:80", "10.0.0.1", 80},
+      {"0.0.0.0:1", "0.0.0.0", 1},
+      {"255.255.255.255:65535", "255.255.255.255", 65535},
+      {"[fd00::1]:80", "fd00::1", 80},
+      {"[::]:65535", "::", 65535},
+      {"[::ffff:10.0.0.1]:53", "::ffff:10.0.0.1", 53},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    const auto parsed = ParseAddressPort(row.text);
+    REQUIRE(parsed.ok());
+    CHECK(*parsed == AddressPort{Parsed(row.address), row.port});
+    CHECK(FormatAddressPort(parsed->address, parsed->port) == row.text);
+  }
+}
+
+TEST_CASE("what is no address with a port is refused by name") {
+  struct Row {
+    std::string text;
+    std::string why;
+  };
+  const std::string port = "the port is not a number from 1 to 65535";
+  const std::string brackets = "brackets are for IPv6 addresses, and only those";
+  const std::vector<Row> rows = {
+      {"", "it has no port"},
+      {"10.0.0.1", "it has no port"},
+      {"10.0.0.1:", port},
+      {"10.0.0.1:0", port},
+      {"10.0.0.1:65536", port},
+      {"10.0.0.1:-1", port},
+      {"10.0.0.1:http", port},
+      {"10.0.0.1:+80", port},
+      {"10.0.0.1:080", port},
+      {"10.0.0.1: 80", port},
+      {"10.0.0.1:4294967377", port},
+      {"[fd00::1]", port},
+      {"fd00::1:80", brackets},
+      {"[10.0.0.1]:80", brackets},
+      {":80", "not an IP address: \"\""},
+      {"host:80", "not an IP address: \"host\""},
+      {"[]:80", "not an IP address: \"\""},
+      {"[fd00::1:80", "not an IP address: \"[fd00::1\""},
+      {"[10.0.0.1:80", "not an IP address: \"[10.0.0.1\""},
+      {"10.0.0.1]:80", "not an IP address: \"10.0.0.1]\""},
+      {"fd00::1]:80", "not an IP address: \"fd00::1]\""},
+      {"[fd00::1%eth0]:80", "not an IP address: \"fd00::1%eth0\""},
+      {"10.0.0.1:80:81", "not an IP address: \"10.0.0.1:80\""},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    const absl::Status status = ParseAddressPort(row.text).status();
+    CHECK(absl::IsInvalidArgument(status));
+    CHECK(status.message() ==
+          "\"" + row.text +
+              "\" is no address with a port such as 10.0.0.1:80 or [fd00::1]:80: " + row.why);
+  }
+}
+
 TEST_CASE("a prefix is parsed, and its host bits are cleared") {
   struct Row {
     std::string text;
@@ -187,6 +252,30 @@ TEST_CASE("a prefix is parsed, and its host bits are cleared") {
   }
   CHECK(absl::IsInvalidArgument(IpPrefix::Make(Parsed("10.0.0.0"), 33).status()));
   CHECK(absl::IsInvalidArgument(IpPrefix::Make(Parsed("10.0.0.0"), -1).status()));
+}
+
+TEST_CASE("a prefix ends with the address whose host bits are all one") {
+  struct Row {
+    std::string prefix;
+    std::string last;
+  };
+  const std::vector<Row> rows = {
+      {"10.96.0.0/12", "10.111.255.255"},
+      {"0.0.0.0/0", "255.255.255.255"},
+      {"10.0.0.1/32", "10.0.0.1"},
+      {"10.0.0.254/31", "10.0.0.255"},
+      {"128.0.0.0/1", "255.255.255.255"},
+      {"::/0", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+      {"fd00::/9", "fd7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+      {"fd00::/64", "fd00::ffff:ffff:ffff:ffff"},
+      {"fd00::1/128", "fd00::1"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.prefix);
+    const IpPrefix prefix = IpPrefix::Parse(row.prefix).value();
+    CHECK(prefix.last() == Parsed(row.last));
+    CHECK(prefix.Contains(prefix.last()));
+  }
 }
 
 TEST_CASE("a prefix contains the addresses of its family between its ends") {

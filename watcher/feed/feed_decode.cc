@@ -128,6 +128,10 @@ std::shared_ptr<const EndpointSlice> DecodeSlice(const v1::EndpointSlice& in,
   slice->name = {fields.Name({"namespace"}, in.namespace_()), fields.Name({"name"}, in.name())};
   slice->service_name = fields.Name({"service_name"}, in.service_name());
   slice->family = fields.Family({"family"}, in.family());
+  slice->headless_label = in.headless_label();
+  if (in.has_service_proxy_name()) {
+    slice->proxy_name_label = fields.Text({"service_proxy_name"}, in.service_proxy_name());
+  }
   slice->ports = DecodePorts(in.ports(), fields);
   slice->endpoints.reserve(in.endpoints_size());
   for (int i = 0; i < in.endpoints_size() && fields.ok(); ++i) {

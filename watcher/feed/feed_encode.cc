@@ -99,6 +99,8 @@ void EncodeSlice(const EndpointSlice& slice, v1::EndpointSlice* out) {
   out->set_name(EncodeText(slice.name.name));
   out->set_service_name(EncodeText(slice.service_name));
   out->set_family(slice.family == IpFamily::kIpv4 ? v1::IPV4 : v1::IPV6);
+  out->set_headless_label(slice.headless_label);
+  if (slice.proxy_name_label) out->set_service_proxy_name(EncodeText(*slice.proxy_name_label));
   for (const EndpointPort& port : slice.ports) {
     v1::EndpointPort* message = out->add_ports();
     message->set_name(EncodeText(port.name));

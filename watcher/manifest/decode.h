@@ -44,6 +44,9 @@ inline constexpr char kZoneLabel[] = "topology.kubernetes.io/zone";
 
 // Readers that several kinds use. Each reports what is wrong with the field.
 
+// The labels that make a Service or a slice invisible to a proxy.
+void ReadProxyLabels(const Metadata& metadata, bool* headless_label,
+                     std::optional<std::string>* proxy_name_label);
 // 1 to 65535; nothing where it is absent or wrong.
 std::optional<uint16_t> ReadPort(const Field& field);
 // TCP where it is absent; nothing where it is wrong.

@@ -79,6 +79,7 @@ std::optional<EndpointSlice> DecodeEndpointSlice(const Field& object, const Meta
     return std::nullopt;
   }
   EndpointSlice slice{.name = metadata.name, .service_name = label->second};
+  ReadProxyLabels(metadata, &slice.headless_label, &slice.proxy_name_label);
   if (!type.present()) {
     type.Error("is missing");
   } else if (type_text == "IPv6") {

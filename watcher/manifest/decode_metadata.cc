@@ -94,6 +94,13 @@ std::optional<IpAddress> ReadUnicastAddress(const Field& field, Severity severit
   return std::nullopt;
 }
 
+void ReadProxyLabels(const Metadata& metadata, bool* headless_label,
+                     std::optional<std::string>* proxy_name_label) {
+  *headless_label = metadata.labels.contains("service.kubernetes.io/headless");
+  const auto it = metadata.labels.find("service.kubernetes.io/service-proxy-name");
+  if (it != metadata.labels.end()) *proxy_name_label = it->second;
+}
+
 Metadata DecodeMetadata(const Field& object, ManifestKind kind) {
   Metadata metadata;
   const Field field = object.Get("metadata");

@@ -9,9 +9,6 @@
 namespace fairlead::manifest {
 namespace {
 
-constexpr char kProxyNameLabel[] = "service.kubernetes.io/service-proxy-name";
-constexpr char kHeadlessLabel[] = "service.kubernetes.io/headless";
-
 // The API server's default and limit for sessionAffinityConfig.clientIP.timeoutSeconds.
 constexpr int kDefaultAffinitySeconds = 10800;
 constexpr int kMaxAffinitySeconds = 86400;
@@ -87,10 +84,7 @@ class ServiceDecoder {
 void ServiceDecoder::Decode() {
   service_.name = metadata_.name;
   service_.created = metadata_.created.value_or(absl::InfinitePast());
-  service_.headless_label = metadata_.labels.count(kHeadlessLabel) > 0;
-  if (auto it = metadata_.labels.find(kProxyNameLabel); it != metadata_.labels.end()) {
-    service_.proxy_name_label = it->second;
-  }
+  ReadProxyLabels(metadata_, &service_.headless_label, &service_.proxy_name_label);
   if (auto it = metadata_.annotations.find(kSchedulerAnnotation);
       it != metadata_.annotations.end()) {
     service_.scheduler = it->second;

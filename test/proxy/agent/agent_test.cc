@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "proxy/kernel/ruleset.h"
 #include "test_agent.h"
 
 namespace fairlead::testing {
@@ -113,7 +114,7 @@ TEST_CASE("a scheduler that the kernel does not have is replaced by the default,
   std::vector<Object> more = CartWithScheduler("xx");
   more.push_back(MakeService("shop/more", "10.96.0.2"));
   test.FeedAndPass(3, more);
-  CHECK(test.probes == Lines{"xx", "rr"});
+  CHECK(test.probes == Lines{"xx", "rr", "mh"});
   CHECK(test.Logged("Service shop/cart") == warning);
 }
 
@@ -123,7 +124,7 @@ TEST_CASE("a scheduler that is asked for later is known from then on") {
   CHECK(SchedulerOf(test, kCart) == "rr");
   test.kernel.table.ClearOperations();
   test.FeedAndPass(2, CartWithScheduler("lc"));
-  CHECK(test.probes == Lines{"rr", "lc"});
+  CHECK(test.probes == Lines{"rr", "mh", "lc"});
   CHECK(test.kernel.table.operations() ==
         std::vector<ipvs::Operation>{ipvs::Operation::EditVirtualServer(
             kCart, ipvs::VirtualServerConfig::ForFamily(IpFamily::kIpv4, "lc"))});
@@ -223,6 +224,154 @@ TEST_CASE("addresses that cannot be read are not taken for none") {
   CHECK(test.reconciler.OwnedVirtualServers() ==
         std::vector<VirtualServerKey>{kCart, Tcp("192.168.1.1", 30080)});
   CHECK(test.agent.NextPass() == absl::InfiniteFuture());
+}
+
+TEST_CASE("addresses that come and go have node ports planned anew, without another picture") {
+  TestAgent test;
+  const NodeAddress first{Address("192.168.1.1"), "eth0"};
+  const NodeAddress second{Address("10.0.0.1"), "eth1"};
+  test.FeedAndPass(1, {MakeService("shop/cart", "10.96.0.1", 30080), MakeNode("a", "192.168.1.1")});
+  test.addresses = std::vector<NodeAddress>{second, first};
+  // Nobody has said so yet.
+  test.agent.Pass();
+  CHECK(test.reconciler.OwnedVirtualServers() ==
+        std::vector<VirtualServerKey>{kCart, Tcp("192.168.1.1", 30080)});
+  test.agent.AddressesChanged();
+  test.agent.Pass();
+  CHECK(test.reconciler.OwnedVirtualServers() ==
+        std::vector<VirtualServerKey>{Tcp("10.0.0.1", 30080), kCart, Tcp("192.168.1.1", 30080)});
+  test.addresses = std::vector<NodeAddress>{first};
+  test.agent.AddressesChanged();
+  test.agent.Pass();
+  CHECK(test.reconciler.OwnedVirtualServers() ==
+        std::vector<VirtualServerKey>{kCart, Tcp("192.168.1.1", 30080)});
+  // One that serves no node ports is no change.
+  const WriteCounters before = test.reconciler.counters();
+  test.addresses = std::vector<NodeAddress>{{Address("127.0.0.1"), "lo"}, first};
+  test.agent.AddressesChanged();
+  test.agent.Pass();
+  CHECK(test.reconciler.counters() == before);
+}
+
+TEST_CASE("an external address that becomes the node's own is no VIP any more") {
+  TestAgent test;
+  auto service = MakeService("shop/cart", "10.96.0.1");
+  service->external_ips = {Address("203.0.113.5")};
+  test.FeedAndPass(1, {service, MakeNode("a", "192.168.1.1")});
+  CHECK(test.kernel.routes.routes().contains(Address("203.0.113.5")));
+  test.addresses =
+      std::vector<NodeAddress>{{Address("192.168.1.1"), "eth0"}, {Address("203.0.113.5"), "eth0"}};
+  test.agent.AddressesChanged();
+  test.agent.Pass();
+  CHECK_FALSE(test.kernel.routes.routes().contains(Address("203.0.113.5")));
+  CHECK(test.reconciler.Owns(Tcp("203.0.113.5", 80)));
+}
+
+TEST_CASE("what tells pods from others follows the Node's podCIDRs") {
+  const auto picture = [](const Lines& pod_cidrs) -> std::vector<Object> {
+    std::vector<Object> objects = Cart();
+    auto node = MakeNode("a", "192.168.1.1");
+    for (const std::string& cidr : pod_cidrs) node->pod_cidrs.push_back(Prefix(cidr));
+    objects.push_back(node);
+    return objects;
+  };
+  const auto ruleset = [](const Lines& pod_cidrs) {
+    RulesetConfig config;
+    for (const std::string& cidr : pod_cidrs) config.pods.prefixes.push_back(Prefix(cidr));
+    return RulesetText(config);
+  };
+  const Element outsiders{.set = SetName::kMasqueradeOutsiders,
+                          .address = kCart.address,
+                          .protocol = kCart.protocol,
+                          .port = kCart.port,
+                          .mark = 0,
+                          .sources = IpPrefix()};
+  TestAgent test({.node_name = "n1", .local_mode = LocalMode::kNodeCidr});
+  test.FeedAndPass(1, Cart());
+  CHECK(test.kernel.firewall.ruleset() == ruleset({}));
+  CHECK_FALSE(test.kernel.firewall.elements().contains(outsiders));
+
+  test.FeedAndPass(2, picture({"10.244.1.0/24"}));
+  CHECK(test.kernel.firewall.ruleset() == ruleset({"10.244.1.0/24"}));
+  CHECK(test.kernel.firewall.elements().contains(outsiders));
+
+  test.FeedAndPass(3, picture({"10.244.7.0/24", "fd00:244:7::/64"}));
+  CHECK(test.kernel.firewall.ruleset() == ruleset({"10.244.7.0/24", "fd00:244:7::/64"}));
+  CHECK(test.kernel.firewall.rulesets_loaded() == 3);
+
+  // The Node as it was, with something else: nothing to load.
+  test.FeedAndPass(4, picture({"10.244.7.0/24", "fd00:244:7::/64"}));
+  CHECK(test.kernel.firewall.rulesets_loaded() == 3);
+
+  test.FeedAndPass(5, Cart());
+  CHECK(test.kernel.firewall.ruleset() == ruleset({}));
+  CHECK_FALSE(test.kernel.firewall.elements().contains(outsiders));
+}
+
+TEST_CASE("a Node that is known at the start has its ruleset loaded at once") {
+  TestAgent test({.node_name = "n1", .local_mode = LocalMode::kNodeCidr});
+  auto node = MakeNode("a", "192.168.1.1");
+  node->pod_cidrs = {Prefix("10.244.1.0/24")};
+  test.FeedAndPass(1, {node});
+  CHECK(test.kernel.firewall.rulesets_loaded() == 1);
+}
+
+// --- Marks ---------------------------------------------------------------------------------------
+
+TEST_CASE("marks stay as they are when the agent is started again") {
+  const std::vector<Object> picture = {
+      MakeLocalService("shop/cart", "10.96.0.1", 30080, "192.0.2.7", 0),
+      MakeSlice("shop/cart", {"10.244.1.2@n1", "10.244.2.2@n2"}),
+      MakeLocalService("shop/shop", "10.96.0.2", 30081, "192.0.2.8", 0),
+      MakeSlice("shop/shop", {"10.244.2.2@n2"}), MakeNode("a", "192.168.1.1")};
+  struct Row {
+    std::string name;
+    MarkRange first;
+    MarkRange second;
+  };
+  const std::vector<Row> rows = {
+      {"the same range", MarkRange(), MarkRange()},
+      // Nothing would choose the same ones from another range.
+      {"a larger range", {.first = 0x46000000, .last = 0x46000000 + 299}, MarkRange()},
+  };
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name) {
+      TestAgent first({.node_name = "n1", .marks = row.first});
+      first.FeedAndPass(1, picture);
+      const Lines before = Describe(first.kernel);
+      const FoundMarks marks = first.reconciler.Marks();
+      REQUIRE(marks.ports.size() == 4);
+      for (const auto& [key, mark] : marks.ports) CHECK(row.first.Contains(mark));
+
+      TestAgent second({.node_name = "n1", .marks = row.second}, first.kernel);
+      second.kernel.table.ClearOperations();
+      second.FeedAndPass(1, picture);
+      CHECK(second.reconciler.counters() == WriteCounters{});
+      CHECK(second.kernel.table.operations().empty());
+      CHECK(second.reconciler.Marks().ports == marks.ports);
+      CHECK(Describe(second.kernel) == before);
+    }
+  }
+}
+
+TEST_CASE("a mark that somebody else has a virtual server for is not given") {
+  const std::vector<Object> picture = {
+      MakeLocalService("shop/cart", "10.96.0.1", 30080, "192.0.2.7", 0),
+      MakeSlice("shop/cart", {"10.244.1.2@n1"})};
+  TestAgent first;
+  first.FeedAndPass(1, picture);
+  const uint32_t usual = first.reconciler.Marks().ports.begin()->second;
+  const VirtualServerKey theirs = VirtualServerKey::ForMark(IpFamily::kIpv4, usual);
+
+  TestAgent test;
+  test.kernel.table.Apply({ipvs::Operation::AddVirtualServer(
+      theirs, ipvs::VirtualServerConfig::ForFamily(IpFamily::kIpv4, "wlc"))});
+  test.FeedAndPass(1, picture);
+  CHECK(SchedulerOf(test, theirs) == "wlc");
+  CHECK_FALSE(test.reconciler.Owns(theirs));
+  const FoundMarks marks = test.reconciler.Marks();
+  REQUIRE_FALSE(marks.ports.empty());
+  for (const auto& [key, mark] : marks.ports) CHECK(mark != usual);
 }
 
 // --- Acknowledgements ----------------------------------------------------------------------------

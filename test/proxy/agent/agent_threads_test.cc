@@ -55,6 +55,51 @@ TEST_CASE("a running agent answers to other threads, and to nobody once it has s
   CHECK(test.kernel.table.Get(Tcp("10.96.0.1", 80)).ok());
 }
 
+TEST_CASE("a running agent explains where packets go") {
+  TestAgent test({.node_name = "n1",
+                  .local_mode = LocalMode::kBridgeInterface,
+                  .pod_bridge_interface = "cni0"});
+  test.real_clock = true;
+  std::thread loop([&test] { test.agent.Run(); });
+  ExplainQuery query{.from = Address("10.244.1.9"),
+                     .from_interface = "cni0",
+                     .to = Address("10.96.0.1"),
+                     .port = 80,
+                     .protocol = ipvs::Protocol::kTcp};
+  CHECK(absl::IsFailedPrecondition(test.agent.Explain(query).status()));
+
+  test.Feed(7, {MakeService("shop/cart", "10.96.0.1"), MakeSlice("shop/cart", {"10.244.2.2@n2"})});
+  test.agent.Wake();
+  (void)test.agent.Report();  // As above.
+  const absl::StatusOr<Explanation> explanation = test.agent.Explain(query);
+  REQUIRE(explanation.ok());
+  CHECK(FormatExplanationText(*explanation) ==
+        "balance shop/cart:http -> 10.244.2.2:8080\n"
+        "  source: 10.244.1.9 by cni0 is a pod: pods' packets come by \"cni0\"\n"
+        "  destination: TCP 10.96.0.1:80 is a ClusterIP of Service shop/cart:http\n"
+        "  policy: internalTrafficPolicy Cluster\n"
+        "  balanced: scheduler rr\n"
+        "  masquerade: no: pods keep their address\n"
+        "  endpoint 10.244.2.2:8080 (on n2): used\n");
+  CHECK(explanation->virtual_server == Tcp("10.96.0.1", 80));
+
+  query.from_interface.clear();
+  absl::Status status = test.agent.Explain(query).status();
+  CHECK(absl::IsInvalidArgument(status));
+  CHECK(std::string(status.message()) ==
+        "--from-interface: pods are told by the device \"cni0\", so it has to be known by which "
+        "one the packet comes");
+  query.to = Address("fd00:96::1");
+  status = test.agent.Explain(query).status();
+  CHECK(absl::IsInvalidArgument(status));
+  CHECK(std::string(status.message()) ==
+        "--from 10.244.1.9 and --to fd00:96::1 are not of one family");
+
+  test.agent.Stop();
+  loop.join();
+  CHECK(absl::IsUnavailable(test.agent.Explain(query).status()));
+}
+
 TEST_CASE("who waits for a report while the agent stops gets an answer") {
   TestAgent test;
   auto report = std::async(std::launch::async, [&test] { return test.agent.Report(); });

@@ -21,7 +21,14 @@ const VirtualServerKey kCart = Tcp("10.96.0.1", 80);
 // The service behind a server in this process.
 class Inspection {
  public:
-  Inspection() : service_([this] { return report; }, [this] { return OpenTable(); }) {
+  Inspection()
+      : service_({.report = [this] { return report; },
+                  .explain =
+                      [this](const ExplainQuery& query) {
+                        query_ = query;
+                        return explanation;
+                      },
+                  .open_table = [this] { return OpenTable(); }}) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
@@ -39,6 +46,13 @@ class Inspection {
     return lines;
   }
 
+  v1::ExplainResponse Explain(const v1::ExplainRequest& request) {
+    grpc::ClientContext context;
+    v1::ExplainResponse response;
+    status = stub_->Explain(&context, request, &response);
+    return response;
+  }
+
   v1::StatusResponse Status() {
     grpc::ClientContext context;
     v1::StatusResponse response;
@@ -46,7 +60,17 @@ class Inspection {
     return response;
   }
 
+  // What the agent wants, as its report has it.
+  void Want(const std::vector<std::shared_ptr<const ServicePlan>>& plans) {
+    for (const auto& plan : plans) desired_.Update(plan);
+    report->plans = plans;
+    report->servers = desired_.VirtualServers();
+  }
+
+  const ExplainQuery& query() const { return query_; }
+
   absl::StatusOr<AgentReport> report = AgentReport();
+  absl::StatusOr<Explanation> explanation = Explanation();
   ipvs::MemoryTable table;
   absl::Status open_status;
   grpc::Status status;
@@ -57,6 +81,8 @@ class Inspection {
     return std::make_unique<ipvs::MemoryTable>(table);
   }
 
+  DesiredState desired_;
+  ExplainQuery query_;
   InspectService service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::Inspect::Stub> stub_;
@@ -95,7 +121,7 @@ TEST_CASE("a list has what is in the kernel with the names of the plan") {
   inspection.table.Apply({Operation::AddRealServer(kCart, Pod("10.244.2.2"), {.weight = 0}),
                           Operation::AddVirtualServer(Tcp("203.0.113.1", 443), {})});
   REQUIRE(inspection.table.SetConnections(kCart, Pod("10.244.2.2"), 3, 2).ok());
-  inspection.report->plans = {CartPlan()};
+  inspection.Want({CartPlan()});
   inspection.report->owned = {kCart};
   inspection.report->draining = {{kCart, Pod("10.244.2.2"), absl::InfiniteFuture()}};
   CHECK(inspection.List() == Lines{Text<v1::VirtualServer>(R"pb(
@@ -171,10 +197,8 @@ TEST_CASE("of two Services that claim a virtual server the one that has it is na
     DYNAMIC_SECTION(row.name) {
       Inspection inspection;
       Program(inspection.table, row.plans[0]);
-      inspection.report->plans = row.plans;
+      inspection.Want(row.plans);
       inspection.report->owned = {kCart};
-      const DesiredState desired = MakeDesired(row.plans);
-      CHECK(desired.FindVirtualServer(kCart)->service.name == row.winner);
       const Lines list = inspection.List();
       REQUIRE(list.size() == 1);
       CHECK(list[0].find("service_name: \"" + row.winner + "\"") != std::string::npos);
@@ -199,6 +223,207 @@ TEST_CASE("errors of the agent and of the kernel are the caller's to see") {
   }
 }
 
+TEST_CASE("a virtual server for a mark has the mark and the protocol of its Service's port") {
+  Inspection inspection;
+  const auto plan =
+      MakePlan("dns", {Internal(Mark(0x46000001), {"10.244.1.2"}, ipvs::Protocol::kUdp)});
+  Program(inspection.table, plan);
+  inspection.table.Apply(
+      {Operation::AddVirtualServer(VirtualServerKey::ForMark(IpFamily::kIpv6, 7),
+                                   ipvs::VirtualServerConfig::ForFamily(IpFamily::kIpv6, "lc"))});
+  inspection.Want({plan});
+  inspection.report->owned = {Mark(0x46000001), VirtualServerKey::ForMark(IpFamily::kIpv6, 7)};
+  CHECK(inspection.List() == Lines{Text<v1::VirtualServer>(R"pb(
+                                     family: IPV4
+                                     protocol: UDP
+                                     firewall_mark: 1174405121
+                                     scheduler: "rr"
+                                     persistence_prefix_length: 32
+                                     service_namespace: "shop"
+                                     service_name: "dns"
+                                     port_name: "p0"
+                                     address_kind: "Internal"
+                                     policy: "Cluster"
+                                     verdict: "balance"
+                                     real_servers {
+                                       address: "\n\364\001\002"
+                                       port: 8080
+                                       forwarding: "Masq"
+                                       weight: 1
+                                       target_name: "pod-10.244.1.2"
+                                       state: "ready"
+                                     }
+                                   )pb"),
+                                   Text<v1::VirtualServer>(R"pb(
+                                     family: IPV6
+                                     firewall_mark: 7
+                                     scheduler: "lc"
+                                     persistence_prefix_length: 128
+                                   )pb")});
+}
+
+// --- Explanations --------------------------------------------------------------------------------
+
+v1::ExplainRequest MakeRequest(const std::string& from, const std::string& to) {
+  v1::ExplainRequest request;
+  request.set_from(std::string(Address(from).bytes()));
+  request.set_to(std::string(Address(to).bytes()));
+  request.set_port(80);
+  request.set_protocol(v1::TCP);
+  return request;
+}
+
+TEST_CASE("an explanation has what was asked answered, and the kernel beside it") {
+  Inspection inspection;
+  Program(inspection.table, CartPlan());
+  REQUIRE(inspection.table.SetConnections(kCart, Pod("10.244.1.2"), 3, 2).ok());
+  inspection.Want({CartPlan()});
+  inspection.report->owned = {kCart};
+  inspection.explanation = Explanation{.verdict = ExplainedVerdict::kBalance,
+                                       .service = "shop/cart:http",
+                                       .endpoints = {Pod("10.244.1.2")},
+                                       .masquerade = true,
+                                       .because = {"one", "two"},
+                                       .virtual_server = kCart};
+  v1::ExplainRequest request = MakeRequest("10.244.1.9", "10.96.0.1");
+  request.set_from_interface("cni0");
+  const v1::ExplainResponse response = inspection.Explain(request);
+  CHECK(inspection.status.ok());
+  CHECK(inspection.query().from == Address("10.244.1.9"));
+  CHECK(inspection.query().from_interface == "cni0");
+  CHECK(inspection.query().to == Address("10.96.0.1"));
+  CHECK(inspection.query().port == 80);
+  CHECK(inspection.query().protocol == ipvs::Protocol::kTcp);
+  CHECK(response.DebugString() == Text<v1::ExplainResponse>(R"pb(
+          verdict: "balance"
+          service: "shop/cart:http"
+          endpoints { address: "\n\364\001\002" port: 8080 }
+          masquerade: true
+          because: "one"
+          because: "two"
+          kernel {
+            family: IPV4
+            protocol: TCP
+            address: "\n`\000\001"
+            port: 80
+            scheduler: "rr"
+            flags: 1
+            persistence_timeout_seconds: 10800
+            persistence_prefix_length: 32
+            service_namespace: "shop"
+            service_name: "cart"
+            port_name: "http"
+            address_kind: "ClusterIP"
+            policy: "Cluster"
+            verdict: "balance"
+            real_servers {
+              address: "\n\364\001\002"
+              port: 8080
+              forwarding: "Masq"
+              weight: 1
+              active_connections: 3
+              inactive_connections: 2
+              target_name: "cart-5d9c"
+              node_name: "n1"
+              state: "ready"
+            }
+          }
+        )pb"));
+}
+
+TEST_CASE("what the kernel does not balance is explained without it") {
+  Inspection inspection;
+  // Nobody is asked for a virtual server that there is none of.
+  inspection.open_status = absl::UnavailableError("no IPVS");
+  CHECK(inspection.Explain(MakeRequest("10.244.1.9", "10.1.1.1")).DebugString() ==
+        Text<v1::ExplainResponse>(R"pb(verdict: "none")pb"));
+  CHECK(inspection.status.ok());
+  // Wanted, and not there yet.
+  inspection.open_status = absl::OkStatus();
+  inspection.explanation->verdict = ExplainedVerdict::kBalance;
+  inspection.explanation->virtual_server = kCart;
+  CHECK(inspection.Explain(MakeRequest("10.244.1.9", "10.96.0.1")).DebugString() ==
+        Text<v1::ExplainResponse>(R"pb(verdict: "balance")pb"));
+  CHECK(inspection.status.ok());
+}
+
+TEST_CASE("a request that lacks something is refused, and says what") {
+  struct Row {
+    std::string name;
+    std::function<void(v1::ExplainRequest&)> change;
+    std::string message;
+  };
+  const std::vector<Row> rows = {
+      {"no source", [](auto& request) { request.clear_from(); }, "from: "},
+      {"half a destination", [](auto& request) { request.set_to("ab"); }, "to: "},
+      {"no port", [](auto& request) { request.clear_port(); }, "port: 0 is no port"},
+      {"too large a port", [](auto& request) { request.set_port(65536 + 80); },
+       "port: 65616 is no port"},
+      {"no protocol", [](auto& request) { request.clear_protocol(); },
+       "protocol: 0 is not TCP, UDP or SCTP"},
+      {"an unknown protocol",
+       [](auto& request) { request.set_protocol(static_cast<v1::Protocol>(1)); },
+       "protocol: 1 is not TCP, UDP or SCTP"},
+  };
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name) {
+      Inspection inspection;
+      v1::ExplainRequest request = MakeRequest("10.244.1.9", "10.96.0.1");
+      row.change(request);
+      inspection.Explain(request);
+      CHECK(inspection.status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+      CHECK(inspection.status.error_message().substr(0, row.message.size()) == row.message);
+    }
+  }
+}
+
+TEST_CASE("errors of an explanation are the caller's to see") {
+  const absl::Status needed = absl::InvalidArgumentError("--from-interface: needed");
+  const absl::Status busy = absl::UnavailableError("busy");
+  const auto balanced = [](Inspection& inspection) {
+    inspection.explanation->virtual_server = kCart;
+  };
+  struct Row {
+    std::string name;
+    std::function<void(Inspection&)> fail;
+    grpc::StatusCode code;
+    std::string message;
+  };
+  const std::vector<Row> rows = {
+      {"the agent's", [&](Inspection& inspection) { inspection.explanation = needed; },
+       grpc::StatusCode::INVALID_ARGUMENT, "--from-interface: needed"},
+      {"the report",
+       [&](Inspection& inspection) {
+         balanced(inspection);
+         inspection.report = busy;
+       },
+       grpc::StatusCode::UNAVAILABLE, "busy"},
+      {"opening the table",
+       [&](Inspection& inspection) {
+         balanced(inspection);
+         inspection.open_status = busy;
+       },
+       grpc::StatusCode::UNAVAILABLE, "busy"},
+      {"reading the table",
+       [&](Inspection& inspection) {
+         balanced(inspection);
+         inspection.table.FailReads(busy);
+       },
+       grpc::StatusCode::UNAVAILABLE, "busy"},
+  };
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name) {
+      Inspection inspection;
+      row.fail(inspection);
+      inspection.Explain(MakeRequest("10.244.1.9", "10.96.0.1"));
+      CHECK(inspection.status.error_code() == row.code);
+      CHECK(inspection.status.error_message() == row.message);
+    }
+  }
+}
+
+// --- Status --------------------------------------------------------------------------------------
+
 TEST_CASE("a status tells how far the agent is, and what fails") {
   Inspection inspection;
   AgentReport& report = *inspection.report;
@@ -206,7 +431,7 @@ TEST_CASE("a status tells how far the agent is, and what fails") {
   report.complete = true;
   report.revision = 7;
   report.programmed = absl::FromUnixMillis(1'700'000'000'250);
-  report.plans = {CartPlan()};
+  inspection.Want({CartPlan()});
   report.owned = {kCart, Tcp("10.96.0.2", 80)};
   report.draining = {{kCart, Pod("10.244.2.2"), absl::InfiniteFuture()}};
   report.failures = {{"TCP 10.96.0.1:80", "no memory", kCart},

@@ -3,12 +3,12 @@
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "proxy/kernel/ruleset.h"
 
 namespace fairlead::testing {
 namespace {
@@ -20,11 +20,14 @@ ObjectName ParseName(const std::string& name) {
 
 }  // namespace
 
-TestAgent::TestAgent(NodeSettings settings)
-    : addresses(std::vector<NodeAddress>{{Address("192.168.1.1"), "eth0"}}),
-      schedulers({{"rr", absl::OkStatus()}, {"lc", absl::OkStatus()}}),
-      reconciler(kernel.table, kernel.firewall, kernel.routes, {.ruleset = RulesetText({})}),
-      agent(std::move(settings), MakeEnvironment(), reconciler) {
+TestAgent::TestAgent(NodeSettings settings, MemoryKernel kernel)
+    : kernel(std::move(kernel)),
+      addresses(std::vector<NodeAddress>{{Address("192.168.1.1"), "eth0"}}),
+      schedulers({{"rr", absl::OkStatus()}, {"lc", absl::OkStatus()}, {"mh", absl::OkStatus()}}),
+      reconciler(this->kernel.table, this->kernel.firewall, this->kernel.routes,
+                 this->kernel.conntrack, {}),
+      agent(std::move(settings), MakeEnvironment(), reconciler,
+            {.health = health, .health_checks = health_checks_, .metrics = metrics}) {
   spdlog::set_default_logger(std::make_shared<spdlog::logger>(
       "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log_)));
   spdlog::set_pattern("%l: %v");
@@ -75,9 +78,20 @@ std::vector<Acknowledgement> TestAgent::TakeAcknowledgements() {
   return std::exchange(acknowledgements_, {});
 }
 
+Lines TestAgent::Measured(const std::string& text) const {
+  const std::string rendered = metrics.Render();
+  Lines lines;
+  for (absl::string_view line : absl::StrSplit(rendered, '\n')) {
+    if (absl::StartsWith(line, text)) lines.emplace_back(line);
+  }
+  std::sort(lines.begin(), lines.end());  // The registry has no order.
+  return lines;
+}
+
 Lines TestAgent::Logged(const std::string& text) const {
   Lines lines;
-  for (absl::string_view line : absl::StrSplit(log_.str(), '\n')) {
+  const std::string log = log_.str();
+  for (absl::string_view line : absl::StrSplit(log, '\n')) {
     if (absl::StrContains(line, text)) lines.emplace_back(line);
   }
   return lines;
@@ -90,6 +104,17 @@ std::shared_ptr<Service> MakeService(const std::string& name, const std::string&
   service->type = node_port == 0 ? ServiceType::kClusterIp : ServiceType::kNodePort;
   service->cluster_ips = {Address(cluster_ip)};
   service->ports = {{.name = "http", .port = 80, .node_port = node_port}};
+  return service;
+}
+
+std::shared_ptr<Service> MakeLocalService(const std::string& name, const std::string& cluster_ip,
+                                          uint16_t node_port, const std::string& balancer_ip,
+                                          uint16_t health_check_port) {
+  std::shared_ptr<Service> service = MakeService(name, cluster_ip, node_port);
+  service->type = ServiceType::kLoadBalancer;
+  service->load_balancer_ips = {Address(balancer_ip)};
+  service->external_traffic_policy = TrafficPolicy::kLocal;
+  service->health_check_node_port = health_check_port;
   return service;
 }
 

@@ -11,6 +11,7 @@
 
 #include "memory_kernel.h"
 #include "proxy/agent/agent.h"
+#include "test/proxy/health/memory_listeners.h"
 
 namespace fairlead::testing {
 
@@ -22,10 +23,12 @@ struct Acknowledgement {
   friend bool operator==(const Acknowledgement&, const Acknowledgement&) = default;
 };
 
-// Node n1 at 192.168.1.1, whose kernel has rr and lc. Log messages go to `log`.
+// Node n1 at 192.168.1.1, whose kernel has rr, lc and mh. Log messages go to `log`.
 class TestAgent {
  public:
-  explicit TestAgent(NodeSettings settings = {.node_name = "n1"});
+  // Over what a kernel has already.
+  explicit TestAgent(NodeSettings settings = {.node_name = "n1"},
+                     MemoryKernel kernel = MemoryKernel());
   ~TestAgent();
 
   // A picture for the next pass, received now. `objects` are all there is.
@@ -33,6 +36,8 @@ class TestAgent {
   // A picture, and a pass.
   void FeedAndPass(uint64_t revision, std::vector<Object> objects);
   std::vector<Acknowledgement> TakeAcknowledgements();
+  // Lines of the metrics that start with the text.
+  Lines Measured(const std::string& text) const;
   // Lines of the log that contain the text.
   Lines Logged(const std::string& text) const;
 
@@ -43,6 +48,9 @@ class TestAgent {
   Lines probes;
   int prepared = 0;
   bool real_clock = false;
+  NodeHealth health{absl::Seconds(30)};
+  AgentMetrics metrics;
+  MemoryListeners listeners{{Address("192.168.1.1")}};
   std::function<void()> on_acknowledge = [] {};
 
  private:
@@ -53,6 +61,8 @@ class TestAgent {
   std::vector<Acknowledgement> acknowledgements_;
   std::ostringstream log_;
 
+  HealthCheckPorts health_checks_{listeners, [this] { return health.Check(now).healthy; }};
+
  public:
   Reconciler reconciler;
   Agent agent;
@@ -62,6 +72,10 @@ class TestAgent {
 // `name` is "shop/cart".
 std::shared_ptr<Service> MakeService(const std::string& name, const std::string& cluster_ip,
                                      uint16_t node_port = 0);
+// Of type LoadBalancer at the address, with policy Local and a health check; otherwise as above.
+std::shared_ptr<Service> MakeLocalService(const std::string& name, const std::string& cluster_ip,
+                                          uint16_t node_port, const std::string& balancer_ip,
+                                          uint16_t health_check_port);
 // "10.244.1.2@n1 a": on node n1, with a hint for zone a; both may be left out.
 std::shared_ptr<EndpointSlice> MakeSlice(const std::string& service, const Lines& endpoints);
 std::shared_ptr<Node> MakeNode(const std::string& zone, const std::string& address);

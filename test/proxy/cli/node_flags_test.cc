@@ -101,7 +101,7 @@ TEST_CASE("flags that are not given have the defaults of the settings") {
 TEST_CASE("a command line becomes settings") {
   CLI::App command;
   NodeFlags flags;
-  AddNodeFlags(command, flags);
+  AddNodeFlags(command, flags, /*required=*/true);
   command.parse(
       "--node-name n1 --node-ip fd00:1::1,192.168.1.1 --cluster-cidr 10.244.0.0/16 "
       "--cluster-cidr fd00:244::/48 --masquerade-all --nodeport-addresses primary --scheduler lc "
@@ -126,7 +126,7 @@ TEST_CASE("a command line without what is required is refused") {
   for (const char* line : {"", "--node-name n1", "--manifests a.yaml"}) {
     CLI::App command;
     NodeFlags flags;
-    AddNodeFlags(command, flags);
+    AddNodeFlags(command, flags, /*required=*/true);
     CHECK_THROWS_AS(command.parse(line), CLI::RequiredError);
   }
 }

@@ -27,11 +27,11 @@ TEST_CASE("settings are those of the calling thread's namespace") {
   {
     NetworkNamespace network;
     for (const char* value : {"1", "0", "1"}) {
-      CHECK(EnsureSysctl("net.ipv4.ip_forward", value).ok());
+      CHECK(EnsureSysctl({"net.ipv4.ip_forward", value, ""}).ok());
       CHECK(Run("cat /proc/sys/net/ipv4/ip_forward") == std::string(value) + "\n");
     }
-    CHECK(EnsureSysctl("net.ipv6.conf.all.forwarding", "1").ok());
-    CHECK(absl::IsInvalidArgument(EnsureSysctl("net.ipv4.ip_forward", "yes")));
+    CHECK(EnsureSysctl({"net.ipv6.conf.all.forwarding", "1", ""}).ok());
+    CHECK(absl::IsInvalidArgument(EnsureSysctl({"net.ipv4.ip_forward", "yes", ""})));
   }
   CHECK(Run("cat /proc/sys/net/ipv4/ip_forward") == outside);
 }

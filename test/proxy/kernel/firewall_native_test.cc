@@ -3,131 +3,122 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
-#include <memory>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "firewall_testing.h"
 #include "network_namespace.h"
-#include "proxy/kernel/memory_firewall.h"
 #include "proxy/kernel/nft_firewall.h"
 #include "proxy/kernel/ruleset.h"
 
 namespace fairlead {
 namespace {
 
+using testing::Allowed;
+using testing::Changes;
+using testing::Ip;
+using testing::Mark;
+using testing::OneOfEach;
+using testing::OpenFirewall;
+using testing::OwnedMark;
+using testing::Port;
 using Verb = ElementChange::Verb;
-
-IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
-
-Element Port(SetName set, const std::string& address, uint16_t port,
-             ipvs::Protocol protocol = ipvs::Protocol::kTcp) {
-  return {set, Ip(address), protocol, port};
-}
-
-std::vector<ElementChange> Changes(Verb verb, const std::vector<Element>& elements) {
-  std::vector<ElementChange> changes;
-  for (const Element& element : elements) changes.push_back({verb, element});
-  return changes;
-}
-
-// One of every set and family.
-std::vector<Element> OneOfEach() {
-  std::vector<Element> elements;
-  for (int set = 0; set < kSetNames; ++set) {
-    for (const char* address : {"10.96.0.1", "fd00:96::1"}) {
-      Element element = Port(static_cast<SetName>(set), address, 443, ipvs::Protocol::kSctp);
-      if (element.set == SetName::kGuarded || element.set == SetName::kHairpin) {
-        element = {element.set, element.address};
-      }
-      elements.push_back(element);
-    }
-  }
-  return elements;
-}
 
 // `count` addresses from `first` on.
 std::vector<Element> Many(SetName set, const std::string& first, size_t count) {
   std::vector<Element> elements;
   for (size_t i = 0; i < count; ++i) {
-    elements.push_back({set, Ip(first).Plus(i), ipvs::Protocol::kTcp, 80});
+    Element element = {set, Ip(first).Plus(i), ipvs::Protocol::kTcp, 80};
+    if (set == SetName::kAllowed) element.sources = *IpPrefix::Make(element.address, 9);
+    if (set == SetName::kMark) element.mark = static_cast<uint32_t>(i + 1);
+    elements.push_back(element);
   }
   return elements;
 }
 
 RulesetConfig Pods() {
-  return {{*IpPrefix::Parse("10.244.0.0/16"), *IpPrefix::Parse("10.0.0.0/8"),
-           *IpPrefix::Parse("fd00:244::/48")}};
+  return {.pods = {.prefixes = {*IpPrefix::Parse("10.244.0.0/16"), *IpPrefix::Parse("10.0.0.0/8"),
+                                *IpPrefix::Parse("fd00:244::/48")}}};
 }
 
-std::unique_ptr<NftFirewall> OpenFirewall() {
-  auto firewall = NftFirewall::Open();
-  REQUIRE(firewall.ok());
-  return *std::move(firewall);
+// One of every kind of detector.
+std::vector<RulesetConfig> Configs() {
+  return {{},
+          Pods(),
+          {.pods = {.prefixes = {*IpPrefix::Parse("0.0.0.0/0")}}},
+          {.pods = {.prefixes = {*IpPrefix::Parse("fd00:244::/48")}}},
+          {.pods = {.device = "cni0"}},
+          {.pods = {.device = "veth", .device_is_prefix = true}, .marks = {1, 0xffffffff}}};
 }
 
-TEST_CASE("the firewall of the kernel and the one in memory do the same") {
-  const Element a = Port(SetName::kOwned, "10.96.0.1", 80);
-  const Element b = Port(SetName::kOwned, "10.96.0.1", 80, ipvs::Protocol::kUdp);
-  const Element guarded = {SetName::kGuarded, Ip("fd00:96::1")};
-  struct Row {
-    std::string name;
-    std::vector<Element> before;
-    std::vector<ElementChange> changes;
-    absl::StatusCode code;
-    std::vector<Element> after;
-  };
-  const std::vector<Row> rows = {
-      {"nothing", {a}, {}, absl::StatusCode::kOk, {a}},
-      {"one of each set", {}, Changes(Verb::kAdd, OneOfEach()), absl::StatusCode::kOk, OneOfEach()},
-      {"all of them again", OneOfEach(), Changes(Verb::kAdd, OneOfEach()), absl::StatusCode::kOk,
-       OneOfEach()},
-      {"all of them deleted",
-       OneOfEach(),
-       Changes(Verb::kDelete, OneOfEach()),
-       absl::StatusCode::kOk,
-       {}},
-      {"protocols differ", {a}, {{Verb::kAdd, b}}, absl::StatusCode::kOk, {a, b}},
-      {"sets and verbs in turns",
-       {a},
-       {{Verb::kDelete, a}, {Verb::kAdd, guarded}, {Verb::kAdd, b}},
-       absl::StatusCode::kOk,
-       {b, guarded}},
-      {"added and deleted", {}, {{Verb::kAdd, a}, {Verb::kDelete, a}}, absl::StatusCode::kOk, {}},
-      {"deleted and added", {a}, {{Verb::kDelete, a}, {Verb::kAdd, a}}, absl::StatusCode::kOk, {a}},
-      {"deleting what is not there undoes the rest",
-       {a},
-       {{Verb::kAdd, guarded}, {Verb::kDelete, a}, {Verb::kDelete, b}},
-       absl::StatusCode::kNotFound,
-       {a}},
-      {"deleting twice",
-       {a},
-       {{Verb::kDelete, a}, {Verb::kDelete, a}},
-       absl::StatusCode::kNotFound,
-       {a}},
-  };
-  for (const Row& row : rows) {
-    INFO(row.name);
-    NetworkNamespace network;
-    const std::unique_ptr<NftFirewall> kernel = OpenFirewall();
-    MemoryFirewall memory;
-    for (Firewall* firewall :
-         {static_cast<Firewall*>(kernel.get()), static_cast<Firewall*>(&memory)}) {
-      INFO((firewall == &memory ? "in memory" : "kernel"));
-      CHECK(absl::IsNotFound(firewall->Dump().status()));
-      CHECK(absl::IsNotFound(firewall->Apply(Changes(Verb::kAdd, {a}))));
-      auto loaded = firewall->EnsureRuleset(RulesetText(Pods()));
-      INFO(loaded.status().ToString());
-      REQUIRE(loaded.ok());
-      CHECK(*loaded);
-      REQUIRE(firewall->Apply(Changes(Verb::kAdd, row.before)).ok());
-      const absl::Status status = firewall->Apply(row.changes);
-      INFO(status.ToString());
-      CHECK(status.code() == row.code);
-      const auto after = firewall->Dump();
-      REQUIRE(after.ok());
-      CHECK(*after == row.after);
-    }
+TEST_CASE("intervals and marks come back from the kernel as they went in") {
+  NetworkNamespace network;
+  const auto firewall = OpenFirewall();
+  REQUIRE(firewall->EnsureRuleset(RulesetText({})).ok());
+  std::vector<Element> elements;
+  // Every length, each at a port of its own.
+  for (int length = 0; length <= 32; ++length) {
+    const auto port = static_cast<uint16_t>(1000 + length);
+    elements.push_back(Allowed("0.0.0.0/0", "203.0.113.1", port));
+    elements.back().sources = *IpPrefix::Make(Ip("170.171.85.205"), length);
   }
+  for (int length = 0; length <= 128; ++length) {
+    const auto port = static_cast<uint16_t>(1000 + length);
+    elements.push_back(Allowed("::/0", "2001:db8::1", port));
+    elements.back().sources =
+        *IpPrefix::Make(Ip("aaab:55cd:1234:5678:9abc:def1:2345:6789"), length);
+  }
+  for (uint32_t bit = 0; bit < 32; ++bit) {
+    elements.push_back(Mark(1U << bit, "203.0.113.1", static_cast<uint16_t>(bit)));
+    elements.push_back(OwnedMark(1U << bit));
+  }
+  std::sort(elements.begin(), elements.end());
+  const absl::Status status = firewall->Apply(Changes(Verb::kAdd, elements));
+  INFO(status.ToString());
+  REQUIRE(status.ok());
+  const auto dumped = firewall->Dump();
+  INFO(dumped.status().ToString());
+  REQUIRE(dumped.ok());
+  CHECK(*dumped == elements);
+  CHECK(firewall->Apply(Changes(Verb::kDelete, elements)).ok());
+  CHECK(firewall->Dump()->empty());
+}
+
+TEST_CASE("nft lists elements as they are formatted") {
+  NetworkNamespace network;
+  const auto firewall = OpenFirewall();
+  REQUIRE(firewall->EnsureRuleset(RulesetText({})).ok());
+  const std::vector<Element> elements = {
+      Port(SetName::kOwned, "10.96.0.1", 443),
+      OwnedMark(0x46000001),
+      OwnedMark(0x46000002, "::"),
+      {SetName::kHairpin, Ip("10.244.1.2")},
+      Port(SetName::kLimited, "203.0.113.1", 443),
+      Allowed("198.51.100.0/24"),
+      Allowed("fd00::/9", "2001:db8::1", 53, ipvs::Protocol::kUdp),
+      Mark(0x46000001),
+      Mark(0x46000001, "2001:db8::1", 53, ipvs::Protocol::kUdp),
+      Port(SetName::kReject, "203.0.113.1", 443),
+  };
+  REQUIRE(firewall->Apply(Changes(Verb::kAdd, elements)).ok());
+  // Numbers of ports and protocols are given as names unless -n, and then protocols as numbers too.
+  const std::string list = absl::StrReplaceAll(Run("nft list table inet fairlead"),
+                                               {{". https", ". 443"}, {". domain", ". 53"}});
+  for (const Element& element : elements) {
+    INFO(element.Format() << "\n" << list);
+    const bool map = element.set == SetName::kMark;
+    const std::vector<std::string> from = absl::StrSplit(
+        list, absl::MaxSplits((map ? "\tmap " : "\tset ") + element.FormatKernelSet() + " {\n", 1));
+    REQUIRE(from.size() == 2);
+    const std::vector<std::string> until = absl::StrSplit(from[1], absl::MaxSplits("\n\t}\n", 1));
+    CHECK(absl::EndsWith(until[0], "\n\t\telements = { " + element.FormatValue() + " }"));
+  }
+  // An element of one address is written without a length.
+  REQUIRE(firewall->Apply(Changes(Verb::kAdd, {Allowed("192.0.2.7/32")})).ok());
+  const std::string sources = Run("nft list set inet fairlead allowed4");
+  INFO(sources);
+  CHECK(absl::StrContains(sources, "203.0.113.1 . tcp . 443 . 192.0.2.7"));
 }
 
 TEST_CASE("a change that the kernel refuses is named") {
@@ -140,10 +131,21 @@ TEST_CASE("a change that the kernel refuses is named") {
   const absl::Status status = firewall->Apply(Changes(Verb::kDelete, elements));
   CHECK(status.message() ==
         "nftables: delete " + elements[1234].Format() + ": No such file or directory");
+
+  // Of an element with two keys or a value too.
+  for (const SetName set : {SetName::kAllowed, SetName::kMark}) {
+    std::vector<Element> others = Many(set, "fd00:96::", 2000);
+    REQUIRE(firewall->Apply(Changes(Verb::kAdd, {others[1234]})).ok());
+    Element& clash = others[1234];
+    if (set == SetName::kMark) clash.mark = 7;
+    if (set == SetName::kAllowed) clash.sources = *IpPrefix::Parse("fd00::/16");
+    const absl::Status refused = firewall->Apply(Changes(Verb::kAdd, others));
+    CHECK(refused.message() == "nftables: add " + clash.Format() + ": File exists");
+  }
 }
 
-TEST_CASE("the ruleset is loaded once, with and without pods' addresses") {
-  for (const RulesetConfig& config : {RulesetConfig{}, Pods()}) {
+TEST_CASE("the ruleset is loaded once, whatever tells pods from others") {
+  for (const RulesetConfig& config : Configs()) {
     NetworkNamespace network;
     const auto firewall = OpenFirewall();
     const std::string text = RulesetText(config);
@@ -152,7 +154,11 @@ TEST_CASE("the ruleset is loaded once, with and without pods' addresses") {
     REQUIRE(loaded.ok());
     CHECK(*loaded);
     const std::string before = Run("nft -a list ruleset");
-    CHECK(absl::StrContains(before, "@masquerade_outsiders4") == !config.cluster_cidrs.empty());
+    INFO(text);
+    CHECK(absl::StrContains(before, "@masquerade_outsiders4") ==
+          config.pods.Detects(IpFamily::kIpv4));
+    CHECK(absl::StrContains(before, "@masquerade_outsiders6") ==
+          config.pods.Detects(IpFamily::kIpv6));
     // Handles are given anew to whatever is written.
     CHECK(firewall->EnsureRuleset(text).value() == false);
     CHECK(Run("nft -a list ruleset") == before);
@@ -193,8 +199,8 @@ TEST_CASE("another ruleset takes the place of the one before, and elements stay"
   const auto firewall = OpenFirewall();
   // As of another version: other chains, and a set that is no more.
   const std::string old = absl::StrReplaceAll(
-      RulesetText({}), {{"chain silence", "chain hush"},
-                        {"jump silence", "jump hush"},
+      RulesetText({}), {{"chain unserved", "chain hush"},
+                        {"jump unserved", "jump hush"},
                         {"\tset owned4", "\tset past { type mark; }\n\tset owned4"},
                         {"chain ruleset_", "chain ruleset_0"}});
   REQUIRE(firewall->EnsureRuleset(old).value());
@@ -243,7 +249,23 @@ TEST_CASE("elements that others put in come back in a dump or are left alone") {
   REQUIRE(firewall->EnsureRuleset(RulesetText({})).ok());
   Run("nft add element inet fairlead owned4 '{ 10.96.0.1 . icmp . 0, 10.96.0.1 . tcp . 80 }'");
   Run("nft add element inet fairlead hairpin4 '{ 10.0.0.1 . 10.0.0.2 }'");
-  CHECK(*firewall->Dump() == std::vector<Element>{Port(SetName::kOwned, "10.96.0.1", 80)});
+  Run("nft add element inet fairlead allowed4 '{ 203.0.113.1 . tcp . 443 . 10.0.0.1-10.0.0.2, "
+      "203.0.113.1 . tcp . 443 . 10.1.0.0/16, 203.0.113.1 . tcp . 80-443 . 10.2.0.0/16, "
+      "203.0.113.0/24 . tcp . 443 . 10.3.0.0/16, 203.0.113.1 . icmp . 0 . 10.4.0.0/16 }'");
+  Run("nft add element inet fairlead mark6 '{ 2001:db8::1 . tcp . 443 : 0x46000007 }'");
+  CHECK(*firewall->Dump() == std::vector<Element>{Port(SetName::kOwned, "10.96.0.1", 80),
+                                                  Allowed("10.1.0.0/16"),
+                                                  Mark(0x46000007, "2001:db8::1")});
+}
+
+// Says how long it takes.
+template <typename Work>
+void Time(const char* what, const Work& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  const auto end = std::chrono::steady_clock::now();
+  WARN(what << ": " << std::chrono::duration_cast<std::chrono::milliseconds>(end - start).count()
+            << " ms");
 }
 
 TEST_CASE("a hundred thousand elements are one transaction, and all come back") {
@@ -252,29 +274,21 @@ TEST_CASE("a hundred thousand elements are one transaction, and all come back") 
     SetName set;
   };
   constexpr size_t kCount = 100'000;
-  for (const Row& row : {Row{"10.96.0.0", SetName::kOwned}, Row{"fd00:96::", SetName::kOpen}}) {
+  for (const Row& row : {Row{"10.96.0.0", SetName::kOwned}, Row{"fd00:96::", SetName::kOpen},
+                         Row{"203.0.0.0", SetName::kMark}}) {
     NetworkNamespace network;
     const auto firewall = OpenFirewall();
     REQUIRE(firewall->EnsureRuleset(RulesetText({})).ok());
     std::vector<Element> elements = Many(row.set, row.first, kCount);
-    const auto time = [](const char* what, auto work) {
-      const auto start = std::chrono::steady_clock::now();
-      work();
-      WARN(what << ": "
-                << std::chrono::duration_cast<std::chrono::milliseconds>(
-                       std::chrono::steady_clock::now() - start)
-                       .count()
-                << " ms");
-    };
-    time("add 100,000", [&] { CHECK(firewall->Apply(Changes(Verb::kAdd, elements)).ok()); });
+    Time("add 100,000", [&] { CHECK(firewall->Apply(Changes(Verb::kAdd, elements)).ok()); });
     // At once, while the kernel's hash table still grows.
-    time("dump 100,000", [&] {
+    Time("dump 100,000", [&] {
       const auto dumped = firewall->Dump();
       INFO(dumped.status().ToString());
       REQUIRE(dumped.ok());
       CHECK((*dumped == elements));
     });
-    time("load a ruleset beside them",
+    Time("load a ruleset beside them",
          [&] { CHECK(firewall->EnsureRuleset(RulesetText(Pods())).value()); });
     // One that does not exist at the far end undoes all of it.
     std::vector<ElementChange> deletions = Changes(Verb::kDelete, elements);
@@ -282,9 +296,23 @@ TEST_CASE("a hundred thousand elements are one transaction, and all come back") 
     CHECK(absl::IsNotFound(firewall->Apply(deletions)));
     CHECK(firewall->Dump()->size() == kCount);
     deletions.pop_back();
-    time("delete 100,000", [&] { CHECK(firewall->Apply(deletions).ok()); });
+    Time("delete 100,000", [&] { CHECK(firewall->Apply(deletions).ok()); });
     CHECK(firewall->Dump()->empty());
   }
+}
+
+TEST_CASE("thousands of intervals are one transaction, and all come back") {
+  NetworkNamespace network;
+  const auto firewall = OpenFirewall();
+  REQUIRE(firewall->EnsureRuleset(RulesetText({})).ok());
+  const std::vector<Element> elements = Many(SetName::kAllowed, "203.0.0.0", 2000);
+  Time("add 2,000", [&] { REQUIRE(firewall->Apply(Changes(Verb::kAdd, elements)).ok()); });
+  Time("dump 2,000", [&] { CHECK((firewall->Dump().value() == elements)); });
+  // The kernel copies the set for each transaction, and moves all that follow for each deletion.
+  Time("add one more",
+       [&] { REQUIRE(firewall->Apply(Changes(Verb::kAdd, {Allowed("10.0.0.0/8")})).ok()); });
+  Time("delete 2,000", [&] { REQUIRE(firewall->Apply(Changes(Verb::kDelete, elements)).ok()); });
+  CHECK(*firewall->Dump() == std::vector<Element>{Allowed("10.0.0.0/8")});
 }
 
 TEST_CASE("what does not fit one request is carried out in several") {

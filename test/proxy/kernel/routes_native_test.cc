@@ -278,6 +278,43 @@ TEST_CASE("the status says what is missing") {
   CHECK(Codes(results) == std::vector<absl::StatusCode>(2, absl::StatusCode::kPermissionDenied));
 }
 
+TEST_CASE("the device towards an address is that of the route, lo for the node's own") {
+  NetworkNamespace network;
+  AddNodeAddresses();
+  Run("ip link add eth0 type veth peer eth1 && ip link set eth0 up && ip link set eth1 up && "
+      "ip addr add 198.51.100.1/24 dev eth0 && ip addr add fd01::1/64 dev eth0 nodad && "
+      "ip route add 10.244.0.0/16 dev eth1 && ip route add blackhole 10.0.0.0/8 && "
+      "ip -6 route add fd02::/64 dev eth1 && ip -6 route add unreachable fd03::/64");
+  struct Row {
+    std::string name;
+    std::string address;
+    std::string device;  // Empty: there is none.
+  };
+  const std::vector<Row> rows = {
+      {"on a network of the node's", "198.51.100.7", "eth0"},
+      {"behind a route", "10.244.1.2", "eth1"},
+      {"the node's own", "198.51.100.1", "lo"},
+      {"the node's own on lo", "192.0.2.5", "lo"},
+      {"loopback", "127.0.0.1", "lo"},
+      {"no route", "203.0.113.1", ""},
+      {"a route that drops", "10.1.2.3", ""},
+      {"IPv6, behind a route", "fd02::7", "eth1"},
+      {"IPv6, the node's own on lo", "fd00::5", "lo"},
+      {"IPv6, loopback", "::1", "lo"},
+      {"IPv6, no route", "2001:db8::1", ""},
+      {"IPv6, a route that refuses", "fd03::1", ""},
+  };
+  for (const Row& row : rows) {
+    INFO(row.name);
+    const absl::StatusOr<std::string> device = DeviceTowards(Ip(row.address));
+    INFO(device.status().ToString());
+    CHECK(device.value_or("") == row.device);
+    if (!row.device.empty()) continue;
+    CHECK_FALSE(device.ok());
+    CHECK(absl::StrContains(device.status().message(), "route to " + row.address));
+  }
+}
+
 TEST_CASE("ten thousand routes of each family are put, changed and deleted") {
   NetworkNamespace network;
   AddNodeAddresses();

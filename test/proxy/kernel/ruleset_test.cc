@@ -1,9 +1,12 @@
 #include "proxy/kernel/ruleset.h"
 
 #include <catch2/catch.hpp>
+#include <map>
 #include <set>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "proxy/plan/element.h"
 
@@ -12,72 +15,247 @@ namespace {
 
 RulesetConfig WithPods(const std::vector<std::string>& cidrs) {
   RulesetConfig config;
-  for (const std::string& cidr : cidrs) config.cluster_cidrs.push_back(*IpPrefix::Parse(cidr));
+  for (const std::string& cidr : cidrs) config.pods.prefixes.push_back(*IpPrefix::Parse(cidr));
   return config;
 }
 
-TEST_CASE("the ruleset tells pods from others only in families whose pods are known") {
-  struct Row {
-    std::string name;
-    std::vector<std::string> cidrs;
-    std::string v4;  // What the rules of masquerade_outsiders4 start with; empty: no rules.
-    std::string v6;
-  };
-  const std::vector<Row> rows = {
-      {"none known", {}, "", ""},
-      {"IPv4", {"10.244.0.0/16"}, "ct original ip saddr != { 10.244.0.0/16 }", ""},
-      {"IPv6", {"fd00:1::/48"}, "", "ct original ip6 saddr != { fd00:1::/48 }"},
+RulesetConfig WithDevice(const std::string& device, bool is_prefix) {
+  RulesetConfig config;
+  config.pods.device = device;
+  config.pods.device_is_prefix = is_prefix;
+  return config;
+}
+
+// The chain's lines without what is around them and their indentation; a rule that goes on is one
+// line.
+std::vector<std::string> LinesOf(const std::string& ruleset, const std::string& chain) {
+  const std::string text = absl::StrReplaceAll(ruleset, {{"\\\n\t\t\t", ""}});
+  const std::vector<std::string> from =
+      absl::StrSplit(text, absl::MaxSplits("\tchain " + chain + " {\n", 1));
+  REQUIRE(from.size() == 2);
+  const std::vector<std::string> until = absl::StrSplit(from[1], absl::MaxSplits("\t}\n", 1));
+  std::vector<std::string> lines = absl::StrSplit(until[0], '\n', absl::SkipEmpty());
+  for (std::string& line : lines) line = std::string(absl::StripLeadingAsciiWhitespace(line));
+  return lines;
+}
+
+// Those of the lines that have the word in them.
+std::vector<std::string> With(const std::vector<std::string>& lines, const std::string& word) {
+  std::vector<std::string> found;
+  for (const std::string& line : lines) {
+    if (absl::StrContains(line, word)) found.push_back(line);
+  }
+  return found;
+}
+
+const char kPodsComment[] = " jump internal comment \"pods reach every endpoint\"";
+
+struct DetectorCase {
+  std::string name;
+  RulesetConfig config;
+  // What packets of pods have, on the way in.
+  std::vector<std::string> from_pods;
+  // What packets of others have, on the way out; empty: no rules.
+  std::string not_from_pods4;
+  std::string not_from_pods6;
+};
+
+const std::vector<DetectorCase>& Detectors() {
+  static const auto* const cases = new std::vector<DetectorCase>{
+      {"nothing", {}, {}, "", ""},
+      {"an IPv4 prefix",
+       WithPods({"10.244.0.0/16"}),
+       {"ip saddr { 10.244.0.0/16 }"},
+       "ct original ip saddr != { 10.244.0.0/16 }",
+       ""},
+      {"an IPv6 prefix",
+       WithPods({"fd00:1::/48"}),
+       {"ip6 saddr { fd00:1::/48 }"},
+       "",
+       "ct original ip6 saddr != { fd00:1::/48 }"},
       {"both, several, in any order",
-       {"fd00:1::/48", "10.245.0.0/16", "10.244.0.0/16"},
+       WithPods({"fd00:1::/48", "10.245.0.0/16", "10.244.0.0/16"}),
+       {"ip saddr { 10.244.0.0/16, 10.245.0.0/16 }", "ip6 saddr { fd00:1::/48 }"},
        "ct original ip saddr != { 10.244.0.0/16, 10.245.0.0/16 }",
        "ct original ip6 saddr != { fd00:1::/48 }"},
       {"contained ones are left out",
-       {"10.1.0.0/16", "10.0.0.0/8", "10.0.0.0/8", "11.0.0.0/8"},
+       WithPods({"10.1.0.0/16", "10.0.0.0/8", "10.0.0.0/8", "11.0.0.0/8"}),
+       {"ip saddr { 10.0.0.0/8, 11.0.0.0/8 }"},
        "ct original ip saddr != { 10.0.0.0/8, 11.0.0.0/8 }",
        ""},
+      {"a bridge",
+       WithDevice("cni0", false),
+       {"iifname \"cni0\""},
+       "iifname != \"cni0\"",
+       "iifname != \"cni0\""},
+      {"the start of devices' names",
+       WithDevice("veth", true),
+       {"iifname \"veth*\""},
+       "iifname != \"veth*\"",
+       "iifname != \"veth*\""},
   };
-  for (const Row& row : rows) {
+  return *cases;
+}
+
+TEST_CASE("the ruleset tells pods from others as the detector says, where it says anything") {
+  for (const DetectorCase& row : Detectors()) {
     INFO(row.name);
-    const std::string text = RulesetText(WithPods(row.cidrs));
-    CHECK(absl::StrContains(text, "@masquerade_outsiders4") == !row.v4.empty());
-    CHECK(absl::StrContains(text, "@masquerade_outsiders6") == !row.v6.empty());
-    CHECK(absl::StrContains(text, row.v4));
-    CHECK(absl::StrContains(text, row.v6));
+    const std::string text = RulesetText(row.config);
+    std::vector<std::string> from_pods;
+    for (const std::string& match : row.from_pods) from_pods.push_back(match + kPodsComment);
+    CHECK(With(LinesOf(text, "input"), "jump internal") == from_pods);
+
+    const std::vector<std::string> postrouting = LinesOf(text, "postrouting");
+    for (const bool v4 : {true, false}) {
+      const std::string& match = v4 ? row.not_from_pods4 : row.not_from_pods6;
+      const std::string ip = v4 ? "ip" : "ip6";
+      const std::string set = v4 ? "@masquerade_outsiders4" : "@masquerade_outsiders6";
+      std::vector<std::string> rules;
+      for (const char* protocol : {"tcp", "udp", "sctp"}) {
+        if (match.empty()) break;
+        rules.push_back(match + " meta l4proto " + protocol + " ct original " + ip +
+                        " daddr . meta l4proto . ct original proto-dst " + set +
+                        " masquerade fully-random comment \"not from pods\"");
+      }
+      CHECK(With(postrouting, set) == rules);
+    }
   }
 }
 
-TEST_CASE("the ruleset declares every set for both families") {
+TEST_CASE("the ruleset declares every set for both families, the marks' as a map") {
   const std::string text = RulesetText({});
-  for (int set = 0; set < kSetNames; ++set) {
+  const std::map<SetKey, std::string> types = {
+      {SetKey::kAddress, "$A"},
+      {SetKey::kAddressTwice, "$A . $A"},
+      {SetKey::kPort, "$A . inet_proto . inet_service"},
+      {SetKey::kPortAndSources, "$A . inet_proto . inet_service . $A\n\t\tflags interval"},
+      {SetKey::kMark, "mark"},
+  };
+  for (int i = 0; i < kSetNames; ++i) {
+    const SetName set = static_cast<SetName>(i);
     for (const char* family : {"4", "6"}) {
-      const std::string name = std::string(FormatSetName(static_cast<SetName>(set))) + family;
+      const std::string name = std::string(FormatSetName(set)) + family;
       INFO(name);
-      CHECK(absl::StrContains(text, "\tset " + name + " {"));
+      const bool map = set == SetName::kMark;
+      const std::string type =
+          absl::StrReplaceAll(types.at(KeyOf(set)) + (map ? " : mark" : ""),
+                              {{"$A", *family == '4' ? "ipv4_addr" : "ipv6_addr"}});
+      CHECK(absl::StrContains(text, std::string(map ? "\tmap " : "\tset ") + name +
+                                        " {\n\t\ttype " + type + "\n\t\tcomment \""));
     }
+  }
+}
+
+TEST_CASE("every set is used by the chains but those that are records") {
+  std::string text = RulesetText(WithDevice("cni0", false));
+  for (int i = 0; i < kSetNames; ++i) {
+    const SetName set = static_cast<SetName>(i);
+    const bool record = set == SetName::kOwned || set == SetName::kOwnedMark;
+    for (const char* family : {"4", "6"}) {
+      const std::string reference = "@" + std::string(FormatSetName(set)) + family;
+      INFO(reference);
+      CHECK(absl::StrContains(text, reference + " ") + absl::StrContains(text, reference + "\n") ==
+            (record ? 0 : 1));
+    }
+  }
+}
+
+TEST_CASE("marks of the range are put on and taken off") {
+  RulesetConfig config;
+  config.marks = {0x100, 0x2ff};
+  const std::string text = RulesetText(config);
+  CHECK_FALSE(absl::StrContains(text, "$"));
+  const std::string marked = "meta mark 0x00000100-0x000002ff";
+  for (const char* chain : {"input", "forwarded", "delivered", "looped"}) {
+    INFO(chain);
+    CHECK(With(LinesOf(text, chain), marked + " meta mark set 0").size() == 1);
+  }
+  CHECK(With(LinesOf(text, "unserved"), marked + " return").size() == 1);
+  // Nobody chooses a virtual server by a mark that a packet brings along.
+  CHECK(LinesOf(text, "input")[2] == marked + " meta mark set 0 comment \"not from Fairlead\"");
+  CHECK(
+      LinesOf(text, "internal") ==
+      std::vector<std::string>{
+          "comment \"Packets of pods and the node to addresses that lead others to local endpoints "
+          "only\"",
+          "meta mark set ip daddr . meta l4proto . th dport map @mark4",
+          "meta mark set ip6 daddr . meta l4proto . th dport map @mark6"});
+  CHECK(RulesetText(config) != RulesetText({}));
+}
+
+TEST_CASE("what is not let in is refused or dropped before anything leads around it") {
+  const std::vector<std::string> lines = LinesOf(RulesetText({}), "unserved");
+  const auto place = [&](const std::string& word) {
+    for (size_t i = 0; i < lines.size(); ++i) {
+      if (absl::StrContains(lines[i], word)) return i;
+    }
+    return lines.size();
+  };
+  for (const char* family : {"4", "6"}) {
+    INFO(family);
+    CHECK(place(std::string("@limited") + family) < place("return"));
+    CHECK(place(std::string("@reject") + family) < place("return"));
+    CHECK(place("return") < place(std::string("@drop") + family));
+    CHECK(place(std::string("@drop") + family) < lines.size());
+  }
+}
+
+TEST_CASE("the chains hang where IPVS needs them") {
+  const std::string text = RulesetText({});
+  struct Row {
+    std::string chain;
+    std::string hook;
+  };
+  const std::vector<Row> rows = {
+      {"input", "type filter hook input priority 90; policy accept"},
+      {"output", "type filter hook output priority -110; policy accept"},
+      {"forwarded", "type filter hook output priority -400; policy accept"},
+      {"delivered", "type filter hook input priority 100; policy accept"},
+      {"looped", "type filter hook output priority -97; policy accept"},
+      {"postrouting", "type nat hook postrouting priority srcnat; policy accept"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.chain);
+    CHECK(With(LinesOf(text, row.chain), " hook ") == std::vector<std::string>{row.hook});
+  }
+  for (const char* chain : {"internal", "unserved", "guard", "refuse"}) {
+    INFO(chain);
+    CHECK(With(LinesOf(text, chain), " hook ").empty());
   }
 }
 
 TEST_CASE("a ruleset's shape has its chains, their rules, and a name that is of the text") {
-  const absl::StatusOr<RulesetShape> shape = ShapeOf(RulesetText({}));
-  REQUIRE(shape.ok());
   std::set<std::string> identities;
-  RulesetShape chains;
-  for (const auto& [chain, rules] : *shape) {
-    if (absl::StartsWith(chain, "ruleset_")) {
-      CHECK(rules == 0);
-      identities.insert(chain);
-    } else {
-      chains[chain] = rules;
+  for (const DetectorCase& row : Detectors()) {
+    INFO(row.name);
+    const absl::StatusOr<RulesetShape> shape = ShapeOf(RulesetText(row.config));
+    REQUIRE(shape.ok());
+    CHECK(ShapeOf(RulesetText(row.config)) == shape);
+    RulesetShape chains;
+    for (const auto& [chain, rules] : *shape) {
+      if (absl::StartsWith(chain, "ruleset_")) {
+        CHECK(rules == 0);
+        identities.insert(chain);
+      } else {
+        chains[chain] = rules;
+      }
     }
+    CHECK(chains.size() + 1 == shape->size());
+    const int from_pods = static_cast<int>(row.from_pods.size());
+    const int not_from_pods = 3 * (!row.not_from_pods4.empty() + !row.not_from_pods6.empty());
+    CHECK(chains == RulesetShape{{"input", 4 + from_pods},
+                                 {"output", 2},
+                                 {"internal", 2},
+                                 {"unserved", 7},
+                                 {"guard", 6},
+                                 {"refuse", 2},
+                                 {"forwarded", 1},
+                                 {"delivered", 1},
+                                 {"looped", 1},
+                                 {"postrouting", 10 + not_from_pods}});
   }
-  CHECK(identities.size() == 1);
-  CHECK(
-      chains ==
-      RulesetShape{{"input", 3}, {"output", 1}, {"silence", 2}, {"guard", 7}, {"postrouting", 10}});
-
-  CHECK(ShapeOf(RulesetText({})) == shape);
-  CHECK(ShapeOf(RulesetText(WithPods({"10.0.0.0/8"}))) != shape);
-  // Same rules, other addresses: only the name differs.
+  // Same rules, other addresses or devices: only the name differs.
+  CHECK(identities.size() == Detectors().size());
   CHECK(ShapeOf(RulesetText(WithPods({"10.0.0.0/8"}))) !=
         ShapeOf(RulesetText(WithPods({"11.0.0.0/8"}))));
 }
@@ -90,9 +268,13 @@ TEST_CASE("a text that is no ruleset of Fairlead has no shape") {
 
 TEST_CASE("the ruleset's lines fit an editor") {
   // A line of pods' addresses may be longer, as long as there are many.
-  for (const absl::string_view line : absl::StrSplit(RulesetText({}), '\n')) {
-    INFO(std::string(line));
-    CHECK(line.size() <= 100);
+  for (const DetectorCase& row : Detectors()) {
+    INFO(row.name);
+    const std::string text = RulesetText(row.config);
+    for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+      INFO(std::string(line));
+      CHECK(line.size() <= 100);
+    }
   }
 }
 

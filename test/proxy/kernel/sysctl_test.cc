@@ -39,21 +39,40 @@ class ProcFolder {
 TEST_CASE("a setting is written only where it differs") {
   const ProcFolder proc;
   proc.Write("net/ipv4/ip_forward", "1\n");
-  CHECK(EnsureSysctl("net.ipv4.ip_forward", "1", proc.root()).ok());
+  CHECK(EnsureSysctl({"net.ipv4.ip_forward", "1", ""}, proc.root()).ok());
   CHECK(proc.Read("net/ipv4/ip_forward") == "1\n");
-  CHECK(EnsureSysctl("net.ipv4.ip_forward", "0", proc.root()).ok());
+  CHECK(EnsureSysctl({"net.ipv4.ip_forward", "0", ""}, proc.root()).ok());
   CHECK(proc.Read("net/ipv4/ip_forward") == "0");
+}
+
+TEST_CASE("a setting with a minimum keeps a larger number") {
+  struct Row {
+    std::string before;
+    bool minimum;
+    std::string after;
+  };
+  const std::vector<Row> rows = {
+      {"0\n", true, "1"},  {"1\n", true, "1\n"}, {"2\n", true, "2\n"}, {"10\n", true, "10\n"},
+      {"-1\n", true, "1"}, {"2\n", false, "1"},  {"", true, "1"},      {"2 of them\n", true, "1"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.before << (row.minimum ? "at least 1" : "just 1"));
+    const ProcFolder proc;
+    proc.Write("net/ipv4/conf/all/arp_ignore", row.before);
+    CHECK(EnsureSysctl({"net.ipv4.conf.all.arp_ignore", "1", "", row.minimum}, proc.root()).ok());
+    CHECK(proc.Read("net/ipv4/conf/all/arp_ignore") == row.after);
+  }
 }
 
 TEST_CASE("a setting that cannot be made is named with what it should be") {
   const ProcFolder proc;
-  const absl::Status missing = EnsureSysctl("net.ipv4.vs.conntrack", "1", proc.root());
+  const absl::Status missing = EnsureSysctl({"net.ipv4.vs.conntrack", "1", ""}, proc.root());
   CHECK(absl::IsNotFound(missing));
   CHECK(missing.message() ==
         "net.ipv4.vs.conntrack has to be 1 and cannot be read: No such file or directory");
 
   // Of the real kernel, which refuses this even to root.
-  const absl::Status refused = EnsureSysctl("kernel.osrelease", "1");
+  const absl::Status refused = EnsureSysctl({"kernel.osrelease", "1", ""});
   CHECK(absl::IsPermissionDenied(refused));
   CHECK(absl::StartsWith(refused.message(), "kernel.osrelease has to be 1 and is "));
   CHECK(absl::StrContains(refused.message(), "cannot be written: "));
@@ -62,22 +81,23 @@ TEST_CASE("a setting that cannot be made is named with what it should be") {
 TEST_CASE("a node needs the settings of the families that it serves") {
   struct Row {
     std::vector<IpFamily> families;
-    std::vector<std::string> forwarding;
+    std::vector<std::string> of_family;
   };
   const std::vector<Row> rows = {
-      {{IpFamily::kIpv4}, {"net.ipv4.ip_forward=1"}},
+      {{IpFamily::kIpv4}, {"net.ipv4.ip_forward=1", "net.ipv4.conf.all.arp_ignore>=1"}},
       {{IpFamily::kIpv6}, {"net.ipv6.conf.all.forwarding=1"}},
       {{IpFamily::kIpv4, IpFamily::kIpv6},
-       {"net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"}},
+       {"net.ipv4.ip_forward=1", "net.ipv4.conf.all.arp_ignore>=1",
+        "net.ipv6.conf.all.forwarding=1"}},
   };
   for (const Row& row : rows) {
-    std::vector<std::string> expected = row.forwarding;
+    std::vector<std::string> expected = row.of_family;
     for (const char* name : {"conntrack", "expire_nodest_conn", "expire_quiescent_template"}) {
       expected.push_back(absl::StrCat("net.ipv4.vs.", name, "=1"));
     }
     std::vector<std::string> found;
     for (const Sysctl& sysctl : RequiredSysctls(row.families)) {
-      found.push_back(absl::StrCat(sysctl.name, "=", sysctl.value));
+      found.push_back(absl::StrCat(sysctl.name, sysctl.minimum ? ">=" : "=", sysctl.value));
       CHECK(!sysctl.reason.empty());
     }
     CHECK(found == expected);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
@@ -17,6 +18,13 @@ T ValueOrThrow(absl::StatusOr<T> value) {
 }
 
 std::string OrDash(const std::string& text) { return text.empty() ? "-" : text; }
+
+// A virtual server for a mark says of which protocol its packets are.
+std::string KeyText(const PlannedVirtualServer& server) {
+  if (!server.key.is_mark()) return server.key.Format();
+  return absl::StrFormat("0x%08x %s %s", server.key.firewall_mark, FormatFamily(server.key.family),
+                         ipvs::FormatProtocol(server.protocol));
+}
 
 }  // namespace
 
@@ -84,9 +92,16 @@ NodeConfig MakeNode() {
   node.zone = "a";
   node.node_ips = {Address("192.168.1.1"), Address("fd00:1::1")};
   node.node_port_addresses = node.node_ips;
-  node.cluster_cidrs = {Prefix("10.244.0.0/16"), Prefix("fd00:244::/48")};
+  node.pods.prefixes = {Prefix("10.244.0.0/16"), Prefix("fd00:244::/48")};
   node.schedulers = KnownSchedulers();
   return node;
+}
+
+ServicePlan MakePlan(const Service& service, const Snapshot::Slices& slices,
+                     const NodeConfig& node) {
+  MarkAllocator marks;
+  marks.SetRange(node.marks);
+  return PlanService(service, slices, node, marks.Assign(service.name, WantedMarks(service, node)));
 }
 
 Lines Describe(const std::vector<PortEndpoint>& endpoints) {
@@ -99,10 +114,10 @@ Lines Describe(const std::vector<PortEndpoint>& endpoints) {
 
 Lines Describe(const PlannedVirtualServer& server) {
   std::string first =
-      absl::StrCat(server.service.Format(), " ", OrDash(server.port_name), ": ",
-                   server.key.Format(), " ", FormatAddressKind(server.kind), " ",
-                   FormatPolicy(server.policy), " ", FormatVerdict(server.verdict), " ",
-                   FormatMasquerade(server.masquerade), " ", server.config.scheduler);
+      absl::StrCat(server.service.Format(), " ", OrDash(server.port_name), ": ", KeyText(server),
+                   " ", FormatAddressKind(server.kind), " ", FormatPolicy(server.policy), " ",
+                   FormatVerdict(server.verdict), " ", FormatMasquerade(server.masquerade), " ",
+                   server.config.scheduler);
   if (server.config.flags != 0 || server.config.persistence_timeout != absl::ZeroDuration()) {
     absl::StrAppend(&first,
                     server.config.flags == ipvs::kFlagPersistent
@@ -110,8 +125,16 @@ Lines Describe(const PlannedVirtualServer& server) {
                         : absl::StrCat(" flags ", server.config.flags, " "),
                     absl::ToDoubleSeconds(server.config.persistence_timeout), "s");
   }
-  if (server.config.persistence_prefix_length != server.key.address.bit_length()) {
+  const int address_bits = server.key.family == IpFamily::kIpv4 ? 32 : 128;
+  if (server.config.persistence_prefix_length != address_bits) {
     absl::StrAppend(&first, " /", server.config.persistence_prefix_length);
+  }
+  if (server.vip != (server.kind == AddressKind::kClusterIp)) {
+    absl::StrAppend(&first, server.vip ? " vip" : " no-vip");
+  }
+  if (server.mark != 0) absl::StrAppend(&first, absl::StrFormat(" mark 0x%08x", server.mark));
+  for (const IpPrefix& sources : server.sources) {
+    absl::StrAppend(&first, " from ", sources.Format());
   }
   Lines lines = {first};
   for (const PlannedRealServer& real : server.real_servers) {
@@ -128,6 +151,13 @@ Lines Describe(const ServicePlan& plan) {
   Lines lines;
   for (const PlannedVirtualServer& server : plan.virtual_servers) {
     for (std::string& line : Describe(server)) lines.push_back(std::move(line));
+  }
+  if (plan.health_check.port != 0) {
+    std::string line = absl::StrCat("health check ", plan.health_check.port);
+    for (const auto& [family, count] : plan.health_check.local_endpoints) {
+      absl::StrAppend(&line, " ", FormatFamily(family), ":", count);
+    }
+    lines.push_back(std::move(line));
   }
   for (const std::string& warning : plan.warnings) lines.push_back(absl::StrCat("! ", warning));
   return lines;

@@ -36,14 +36,23 @@ Service MakeService();
 // fd00:244::/48; all schedulers of Linux.
 NodeConfig MakeNode();
 
+// The mark that shop/cart's port "http" TCP gets of the whole range: the hash of its name.
+inline constexpr char kHttpMark[] = "0x46020fff";
+
+// The plan of a Service that is alone on the node, with the marks that MarkAllocator gives it.
+ServicePlan MakePlan(const Service& service, const Snapshot::Slices& slices,
+                     const NodeConfig& node);
+
 // "10.244.1.2:8080" each.
 Lines Describe(const std::vector<PortEndpoint>& endpoints);
 
-// Every field: "shop/cart http: TCP 10.96.0.1:80 ClusterIP Cluster balance outsiders rr", then for
-// affinity " persistent 10800s", and a line for each real server: "  10.244.1.2:8080 weight 1 Masq
+// Every field: "shop/cart http: TCP 10.96.0.1:80 ClusterIP Cluster balance outsiders rr", with
+// "0x46020fff IPv4 TCP" for the address where it is a mark. Then what there is of these:
+// " persistent 10800s", " vip" (of a clusterIP not said, but " no-vip"), " mark 0x46020fff", and
+// " from 10.0.0.0/8" for each source. A line for each real server: "  10.244.1.2:8080 weight 1 Masq
 // ready local n1 - pod-10.244.1.2", where "-" is a zone that is not known.
 Lines Describe(const PlannedVirtualServer& server);
-// All virtual servers, then "! " and each warning.
+// All virtual servers, "health check 31000 IPv4:1" where there is one, then "! " and each warning.
 Lines Describe(const ServicePlan& plan);
 
 }  // namespace fairlead::testing

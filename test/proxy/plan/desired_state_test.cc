@@ -12,6 +12,7 @@ namespace {
 using testing::Address;
 using testing::Lines;
 using testing::MakeNode;
+using testing::MakePlan;
 using testing::MakeService;
 using testing::MakeSlice;
 using testing::MakeSlices;
@@ -72,7 +73,7 @@ Touched Difference(const State& before, const State& after) {
 
 std::shared_ptr<const ServicePlan> Plan(const Service& service, const Lines& endpoints) {
   return std::make_shared<const ServicePlan>(
-      PlanService(service, MakeSlices({MakeSlice("s1", endpoints)}), MakeNode()));
+      MakePlan(service, MakeSlices({MakeSlice("s1", endpoints)}), MakeNode()));
 }
 
 // Service shop/NAME of type ClusterIP at 10.96.0.1, ports 80 and 81 of which only the first has
@@ -109,6 +110,7 @@ const Lines kWholePlanTouched = {
     "masquerade_outsiders4 10.96.0.1 . tcp . 80",
     "masquerade_outsiders4 10.96.0.1 . tcp . 81",
     "hairpin4 10.244.1.2 . 10.244.1.2",
+    "reject4 10.96.0.1 . tcp . 81",
     "route 10.96.0.1",
 };
 
@@ -139,14 +141,14 @@ TEST_CASE("An update touches what it changes and nothing else") {
        {"TCP 10.96.0.1:80", "hairpin4 10.244.1.2 . 10.244.1.2"}},
       {"no endpoint left: the VIP stays",
        Plan(service, {}),
-       {"TCP 10.96.0.1:80", "hairpin4 10.244.1.2 . 10.244.1.2"}},
+       {"TCP 10.96.0.1:80", "hairpin4 10.244.1.2 . 10.244.1.2", "reject4 10.96.0.1 . tcp . 80"}},
       {"another scheduler: all its virtual servers, no element",
        Plan(changed([](Service& s) { s.scheduler = "lc"; }), endpoints),
        {"TCP 10.96.0.1:80", "TCP 10.96.0.1:81"}},
       {"a port less: its elements, not the VIP",
        Plan(changed([](Service& s) { s.ports.pop_back(); }), endpoints),
        {"TCP 10.96.0.1:81", "owned4 10.96.0.1 . tcp . 81", "open4 10.96.0.1 . tcp . 81",
-        "masquerade_outsiders4 10.96.0.1 . tcp . 81"}},
+        "masquerade_outsiders4 10.96.0.1 . tcp . 81", "reject4 10.96.0.1 . tcp . 81"}},
       {"another creation time, nobody else there: nothing",
        Plan(changed([](Service& s) { s.created = absl::FromUnixSeconds(7); }), endpoints),
        {}},
@@ -176,6 +178,59 @@ TEST_CASE("An update touches what it changes and nothing else") {
   const State before(desired);
   CHECK(Format(desired.Update(row.plan)) == row.touched);
   CHECK(Format(Difference(before, State(desired))) == row.touched);
+}
+
+TEST_CASE("What an external address needs comes and goes with it") {
+  Service service = ClusterIpService("cart");
+  service.ports.pop_back();
+  service.type = ServiceType::kLoadBalancer;
+  service.load_balancer_ips = {Address("203.0.113.1")};
+  service.external_traffic_policy = TrafficPolicy::kLocal;
+  service.load_balancer_source_ranges = {testing::Prefix("10.0.0.0/8")};
+  DesiredState desired;
+  const Lines endpoints = {"10.244.1.2@n1"};
+  desired.Update(Plan(service, endpoints));
+  const auto update = [&] {
+    const State before(desired);
+    const Touched touched = desired.Update(Plan(service, endpoints));
+    CHECK(Format(touched) == Format(Difference(before, State(desired))));
+    return Format(touched);
+  };
+
+  service.load_balancer_source_ranges = {testing::Prefix("10.0.0.0/8"),
+                                         testing::Prefix("192.0.2.0/24")};
+  CHECK(update() == Lines{"TCP 203.0.113.1:80", "allowed4 203.0.113.1 . tcp . 80 . 192.0.2.0/24"});
+  // A larger prefix takes the smaller one's place: one goes, another comes.
+  service.load_balancer_source_ranges = {testing::Prefix("10.0.0.0/7")};
+  CHECK(update() == Lines{"TCP 203.0.113.1:80", "allowed4 203.0.113.1 . tcp . 80 . 10.0.0.0/7",
+                          "allowed4 203.0.113.1 . tcp . 80 . 10.0.0.0/8",
+                          "allowed4 203.0.113.1 . tcp . 80 . 192.0.2.0/24"});
+  service.load_balancer_source_ranges.clear();
+  CHECK(update() == Lines{"TCP 203.0.113.1:80", "limited4 203.0.113.1 . tcp . 80",
+                          "allowed4 203.0.113.1 . tcp . 80 . 10.0.0.0/7",
+                          "allowed4 203.0.113.1 . tcp . 80 . 203.0.113.1/32"});
+  service.external_traffic_policy = TrafficPolicy::kCluster;
+  CHECK(update() == Lines{"TCP 192.168.1.1:30080", "TCP 203.0.113.1:80", "FWM 1174540287 IPv4",
+                          "owned_mark4 0x46020fff", "masquerade_always4 192.168.1.1 . tcp . 30080",
+                          "masquerade_always4 203.0.113.1 . tcp . 80",
+                          "mark4 192.168.1.1 . tcp . 30080 : 0x46020fff",
+                          "mark4 203.0.113.1 . tcp . 80 : 0x46020fff"});
+  service.load_balancer_ips.clear();
+  CHECK(update() == Lines{"TCP 203.0.113.1:80", "owned4 203.0.113.1 . tcp . 80",
+                          "open4 203.0.113.1 . tcp . 80", "guarded4 203.0.113.1",
+                          "masquerade_always4 203.0.113.1 . tcp . 80", "route 203.0.113.1"});
+}
+
+TEST_CASE("A health check is kept with its plan, and touches nothing") {
+  Service service = ClusterIpService("cart");
+  service.type = ServiceType::kLoadBalancer;
+  service.external_traffic_policy = TrafficPolicy::kLocal;
+  DesiredState desired;
+  desired.Update(Plan(service, {"10.244.1.2@n1"}));
+  service.health_check_node_port = 31000;
+  CHECK(desired.Update(Plan(service, {"10.244.1.2@n1"})).empty());
+  CHECK(desired.plans().at(service.name)->health_check ==
+        PlannedHealthCheck{31000, {{IpFamily::kIpv4, 1}}});
 }
 
 TEST_CASE("An empty state wants nothing, and removing what is not there touches nothing") {
@@ -266,6 +321,43 @@ TEST_CASE("Whoever arrives in whatever order, the same one wins") {
   } while (std::next_permutation(services.begin(), services.end(), by_name));
 }
 
+TEST_CASE("Conflicts of one virtual server are told alone") {
+  DesiredState desired;
+  const auto key_of = [](uint16_t port) {
+    return ipvs::VirtualServerKey::ForAddress(ipvs::Protocol::kTcp, Address("10.96.0.1"), port);
+  };
+  const auto conflicts_of = [&](uint16_t port) {
+    Lines lines;
+    for (const Conflict& conflict : desired.ConflictsOf(key_of(port))) {
+      lines.push_back(conflict.Format());
+    }
+    return lines;
+  };
+  CHECK(conflicts_of(80).empty());
+  Service first = ClusterIpService("first", 1);
+  first.ports.pop_back();
+  desired.Update(Plan(first, {"10.244.1.2@n1"}));
+  CHECK(conflicts_of(80).empty());
+  desired.Update(Plan(ClusterIpService("young", 2), {}));
+  desired.Update(Plan(ClusterIpService("also", 2), {}));
+  CHECK(
+      conflicts_of(80) ==
+      Lines{"Service shop/also: TCP 10.96.0.1:80 belongs to Service shop/first, which is older",
+            "Service shop/young: TCP 10.96.0.1:80 belongs to Service shop/first, which is older"});
+  const Conflict of_81 = {key_of(81), {"shop", "also"}, {"shop", "young"}, false};
+  CHECK(desired.ConflictsOf(key_of(81)) == std::vector<Conflict>{of_81});
+  CHECK(conflicts_of(82).empty());
+  CHECK(desired.Conflicts().size() == 3);
+
+  desired.Update(NoPlan("first"));
+  CHECK(conflicts_of(80) ==
+        Lines{"Service shop/young: TCP 10.96.0.1:80 belongs to Service shop/also, of the same age "
+              "and first by name"});
+  desired.Update(NoPlan("young"));
+  CHECK(conflicts_of(80).empty());
+  CHECK(conflicts_of(81).empty());
+}
+
 TEST_CASE("The loser takes over when the winner goes, and touches nothing until then") {
   DesiredState desired;
   desired.Update(Plan(ClusterIpService("old", 1), {"10.244.1.2@n1"}));
@@ -315,6 +407,11 @@ TEST_CASE("Any sequence of updates touches exactly what differs, and its order l
     service.external_traffic_policy =
         below(2) == 0 ? TrafficPolicy::kCluster : TrafficPolicy::kLocal;
     if (below(3) == 0) service.ports.pop_back();
+    if (below(2) == 0) service.external_ips = {Address("198.51.100.1").Plus(below(2))};
+    if (below(2) == 0) service.load_balancer_ips = {Address("203.0.113.1").Plus(below(2))};
+    for (const char* range : {"10.0.0.0/8", "10.1.0.0/16", "203.0.113.0/24", "0.0.0.0/0"}) {
+      if (below(4) == 0) service.load_balancer_source_ranges.push_back(testing::Prefix(range));
+    }
     Lines endpoints;
     for (const char* endpoint : {"10.244.1.2@n1", "10.244.1.3@n1", "10.244.2.2@n2"}) {
       if (below(2) == 0) endpoints.push_back(endpoint);

@@ -135,6 +135,7 @@ struct SelectCase {
   Lines cluster;
   Lines local;
   std::string zone = "a";
+  Topology topology = Topology::kNone;
 };
 
 Lines Addresses(const std::vector<PortEndpoint>& endpoints) {
@@ -152,6 +153,7 @@ void CheckSelection(const SelectCase& row) {
       SelectEndpoints(MergeEndpoints(slices, IpFamily::kIpv4, HttpPort(), "n1"), "n1", row.zone);
   CHECK(Addresses(sets.cluster) == row.cluster);
   CHECK(Addresses(sets.local) == row.local);
+  CHECK(sets.topology == row.topology);
   CHECK(sets.any() == !(row.cluster.empty() && row.local.empty()));
 }
 
@@ -208,7 +210,9 @@ TEST_CASE("Topology hints narrow the ready endpoints of the cluster set") {
       {"zone hints: those that name this node's zone",
        {"10.0.0.1@n1 zone:b", "10.0.0.2@n2 zone:a", "10.0.0.3@n3 zone:b zone:a"},
        {"10.0.0.2", "10.0.0.3"},
-       {"10.0.0.1"}},
+       {"10.0.0.1"},
+       "a",
+       Topology::kZone},
       {"no zone hint names this zone: all",
        {"10.0.0.1@n2 zone:b", "10.0.0.2@n3 zone:c"},
        {"10.0.0.1", "10.0.0.2"},
@@ -220,7 +224,9 @@ TEST_CASE("Topology hints narrow the ready endpoints of the cluster set") {
       {"one without a hint that is not ready does not count",
        {"10.0.0.1@n2 zone:a", "10.0.0.2@n3 zone:b", "10.0.0.3@n3 unready"},
        {"10.0.0.1"},
-       {}},
+       {},
+       "a",
+       Topology::kZone},
       {"one that names this zone but is not ready does not count",
        {"10.0.0.1@n2 zone:a unready", "10.0.0.2@n3 zone:b"},
        {"10.0.0.2"},
@@ -238,23 +244,33 @@ TEST_CASE("Topology hints narrow the ready endpoints of the cluster set") {
       {"node hints: those that name this node",
        {"10.0.0.1@n1 node:n1", "10.0.0.2@n2 node:n2", "10.0.0.3@n3 node:n3 node:n1"},
        {"10.0.0.1", "10.0.0.3"},
-       {"10.0.0.1"}},
+       {"10.0.0.1"},
+       "a",
+       Topology::kNode},
       {"node hints come before zone hints",
        {"10.0.0.1@n1 node:n1 zone:b", "10.0.0.2@n2 node:n2 zone:a"},
        {"10.0.0.1"},
-       {"10.0.0.1"}},
+       {"10.0.0.1"},
+       "a",
+       Topology::kNode},
       {"no node hint names this node: the zone hints decide",
        {"10.0.0.1@n2 node:n2 zone:a", "10.0.0.2@n3 node:n3 zone:b"},
        {"10.0.0.1"},
-       {}},
+       {},
+       "a",
+       Topology::kZone},
       {"one ready endpoint without a node hint: the zone hints decide",
        {"10.0.0.1@n1 node:n1 zone:b", "10.0.0.2@n2 zone:a"},
        {"10.0.0.2"},
-       {"10.0.0.1"}},
+       {"10.0.0.1"},
+       "a",
+       Topology::kZone},
       {"hints do not touch the local set",
        {"10.0.0.1@n1 zone:b node:n2", "10.0.0.2@n2 zone:a node:n1"},
        {"10.0.0.2"},
-       {"10.0.0.1"}},
+       {"10.0.0.1"},
+       "a",
+       Topology::kNode},
       {"the fallback does not look at hints",
        {"10.0.0.1@n2 unready terminating zone:a", "10.0.0.2@n3 unready terminating zone:b"},
        {"10.0.0.1", "10.0.0.2"},

@@ -13,6 +13,7 @@ using testing::Address;
 using testing::Describe;
 using testing::Lines;
 using testing::MakeNode;
+using testing::MakePlan;
 using testing::MakeService;
 using testing::MakeSlice;
 using testing::MakeSlices;
@@ -32,7 +33,7 @@ void CheckPlan(const PlanCase& row) {
   NodeConfig node = MakeNode();
   row.change(service, node);
   const Snapshot::Slices slices = MakeSlices(row.slices);
-  const ServicePlan plan = PlanService(service, slices, node);
+  const ServicePlan plan = MakePlan(service, slices, node);
   CHECK(plan.service == service.name);
   CHECK(plan.created == service.created);
   CHECK(Describe(plan) == row.expected);
@@ -67,14 +68,16 @@ TEST_CASE("A plan has every field of a virtual server and its real servers") {
   server.config = {"rr", ipvs::kFlagPersistent, absl::Seconds(10800), 32, ""};
   server.service = {"shop", "cart"};
   server.port_name = "http";
+  server.protocol = Protocol::kTcp;
   server.kind = AddressKind::kClusterIp;
+  server.vip = true;
   server.policy = TrafficPolicy::kCluster;
   server.verdict = Verdict::kBalance;
   server.masquerade = Masquerade::kOutsiders;
   server.real_servers = {real_server};
-  const ServicePlan expected{{"shop", "cart"}, absl::FromUnixSeconds(1000), {server}, {}};
+  const ServicePlan expected{{"shop", "cart"}, absl::FromUnixSeconds(1000), {server}, {}, {}};
 
-  CHECK(PlanService(service, MakeSlices({slice}), MakeNode()) == expected);
+  CHECK(MakePlan(service, MakeSlices({slice}), MakeNode()) == expected);
 }
 
 TEST_CASE("Labels, type and clusterIP decide whether a Service is forwarded") {
@@ -136,13 +139,6 @@ TEST_CASE("Node ports are served for the types that have them, on the node's add
        },
        {"shop/cart http: TCP 10.0.0.5:30080 NodePort Cluster balance always rr", kHttpEndpoint,
         kHttpClusterIp, kHttpEndpoint, kHttpNodePort, kHttpEndpoint}},
-      {"external IPs and load-balancer addresses are not planned yet",
-       [](Service& service, NodeConfig&) {
-         service.type = ServiceType::kLoadBalancer;
-         service.external_ips = {Address("198.51.100.1")};
-         service.load_balancer_ips = {Address("203.0.113.1")};
-       },
-       kWholePlan},
   })));
 }
 
@@ -278,6 +274,12 @@ TEST_CASE("What cannot be served is left out with a warning, and the rest is pla
   CheckPlan(GENERATE_COPY(values<PlanCase>({
       {"a clusterIP that is the node's address", cluster_ip("192.168.1.1"),
        not_served("192.168.1.1", "an address of this node")},
+      {"a clusterIP that is an address of one of the node's devices",
+       [](Service& service, NodeConfig& node) {
+         node.own_addresses = {Address("192.168.1.7")};
+         service.cluster_ips = {Address("192.168.1.7")};
+       },
+       not_served("192.168.1.7", "an address of this node")},
       {"a clusterIP on which the node serves node ports",
        [](Service& service, NodeConfig& node) {
          node.node_ips.clear();
@@ -312,6 +314,44 @@ TEST_CASE("What cannot be served is left out with a warning, and the rest is pla
         "shop/cart quic: UDP 10.96.0.1:80 ClusterIP Cluster reject outsiders rr",
         "shop/cart quic: UDP 192.168.1.1:30080 NodePort Cluster reject always rr"}},
   })));
+}
+
+TEST_CASE("A slice's labels decide whether it counts, as a Service's do") {
+  struct Row {
+    std::string name;
+    bool headless_label;
+    std::optional<std::string> proxy_name_label;
+    std::optional<std::string> node_proxy_name;
+    bool counts;
+  };
+  const auto row = GENERATE(values<Row>({
+      {"without labels it does", false, std::nullopt, std::nullopt, true},
+      {"without labels it does, also where this agent has a name", false, std::nullopt, "fairlead",
+       true},
+      {"with the headless label it does not", true, std::nullopt, std::nullopt, false},
+      {"with the headless label it does not, though it has this agent's name", true, "fairlead",
+       "fairlead", false},
+      {"with a proxy's name it does not, where this agent has none", false, "fairlead",
+       std::nullopt, false},
+      {"with an empty proxy's name it does not either", false, "", std::nullopt, false},
+      {"with another proxy's name it does not", false, "other", "fairlead", false},
+      {"with this agent's name it does", false, "fairlead", "fairlead", true},
+  }));
+  INFO(row.name);
+  EndpointSlice labelled = MakeSlice("s1", {"10.244.1.2@n1"});
+  labelled.headless_label = row.headless_label;
+  labelled.proxy_name_label = row.proxy_name_label;
+  const Snapshot::Slices slices = MakeSlices({labelled, MakeSlice("s2", {"10.244.1.3@n1"})});
+  Service service = MakeService();
+  service.type = ServiceType::kClusterIp;
+  NodeConfig node = MakeNode();
+  node.service_proxy_name = row.node_proxy_name;
+
+  Lines expected = {kHttpClusterIp};
+  if (row.counts) expected.push_back(kHttpEndpoint);
+  expected.push_back("  10.244.1.3:8080 weight 1 Masq ready local n1 - pod-10.244.1.3");
+  CHECK(Describe(MakePlan(service, slices, node)) == expected);
+  CHECK(VisibleSlices(slices, node).size() == (row.counts ? 2 : 1));
 }
 
 TEST_CASE("The known schedulers are those of Linux 6.12") {

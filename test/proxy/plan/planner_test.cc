@@ -66,7 +66,10 @@ class RandomCluster {
     node.node_name = Chance(4) ? "n2" : "n1";
     node.zone = Chance(2) ? "a" : "b";
     if (Chance(2)) node.node_port_addresses.pop_back();
-    if (Chance(3)) node.cluster_cidrs.clear();
+    if (Chance(3)) node.pods.prefixes.clear();
+    if (Chance(3)) node.pods.device = "cni0";
+    if (Chance(3)) node.own_addresses = {Address("203.0.113.2")};
+    if (Chance(3)) node.service_proxy_name = "fairlead";
     node.masquerade_all = Chance(4);
     return node;
   }
@@ -91,11 +94,19 @@ class RandomCluster {
     if (Chance(8)) service.cluster_ips.clear();
     service.internal_traffic_policy = RandomPolicy();
     service.external_traffic_policy = RandomPolicy();
+    if (Chance(3)) service.external_ips = {Address("198.51.100.1").Plus(Below(2))};
+    if (Chance(3)) service.load_balancer_ips = {Address("203.0.113.1").Plus(Below(2))};
+    if (Chance(2)) service.load_balancer_source_ranges = {RandomSources(), RandomSources()};
+    if (Chance(2)) service.health_check_node_port = 31000;
     if (Chance(3)) service.affinity_timeout = absl::Seconds(1 + Below(3));
     if (Chance(3)) service.scheduler = Chance(2) ? "lc" : "fastest";
     service.ports[0].node_port = static_cast<uint16_t>(30080 + Below(2));
     if (Chance(2)) service.ports.push_back({"dns", ipvs::Protocol::kUdp, 53, 0});
     return service;
+  }
+
+  IpPrefix RandomSources() {
+    return *IpPrefix::Make(Address("10.96.0.0"), Chance(8) ? 0 : 8 * (1 + Below(4)));
   }
 
   EndpointSlice RandomSlice() {
@@ -109,6 +120,8 @@ class RandomCluster {
     }
     EndpointSlice slice = SliceOf(RandomServiceName(), RandomSliceName(), endpoints);
     if (Chance(2)) slice.ports.push_back({"dns", ipvs::Protocol::kUdp, 5353});
+    slice.headless_label = Chance(8);
+    if (Chance(8)) slice.proxy_name_label = "fairlead";
     return slice;
   }
 
@@ -267,6 +280,138 @@ TEST_CASE("Warnings and conflicts are told by Service, and go with their cause")
   snapshot.Remove({ObjectKind::kService, b.name});
   Replan(planner, snapshot);
   CHECK(planner.Warnings().empty());
+}
+
+// Type NodePort with policy Local: its port has a mark.
+Service MarkedService(const std::string& name, uint16_t node_port) {
+  Service service = NamedService(name, node_port);
+  service.type = ServiceType::kNodePort;
+  service.ports[0].node_port = node_port;
+  service.external_traffic_policy = TrafficPolicy::kLocal;
+  return service;
+}
+
+ipvs::VirtualServerKey NodePortKey(uint16_t node_port) {
+  return ipvs::VirtualServerKey::ForAddress(ipvs::Protocol::kTcp, Address("192.168.1.1"),
+                                            node_port);
+}
+
+// 0 where the node port has none, or is not planned.
+uint32_t MarkAt(const Planner& planner, uint16_t node_port) {
+  const PlannedVirtualServer* server = planner.desired().FindVirtualServer(NodePortKey(node_port));
+  return server == nullptr ? 0 : server->mark;
+}
+
+bool HasServerFor(const Planner& planner, uint32_t mark) {
+  return planner.desired().FindVirtualServer(
+             ipvs::VirtualServerKey::ForMark(IpFamily::kIpv4, mark)) != nullptr;
+}
+
+TEST_CASE("A port keeps its mark from plan to plan, and gives it back when it goes") {
+  Snapshot snapshot;
+  NodeConfig node = MakeNode();
+  node.marks = {1000, 1255};
+  Planner planner(node);
+  for (uint16_t i = 0; i < 257; ++i) {
+    Put(snapshot, MarkedService(absl::StrCat("s", i), static_cast<uint16_t>(30000 + i)));
+  }
+  Replan(planner, snapshot);
+  // All but one have got one.
+  std::map<uint16_t, uint32_t> marks;
+  std::set<uint32_t> distinct;
+  uint16_t without = 0;
+  for (uint16_t i = 0; i < 257; ++i) {
+    const uint16_t port = static_cast<uint16_t>(30000 + i);
+    marks[port] = MarkAt(planner, port);
+    if (marks[port] == 0) without = port;
+    distinct.insert(marks[port]);
+  }
+  CHECK(distinct.size() == 257);
+  CHECK(marks[without] == 0);
+  const std::string unlucky = absl::StrCat("s", without - 30000);
+  CHECK(planner.Warnings() ==
+        Lines{absl::StrCat("Service shop/", unlucky,
+                           ": port \"http\": no firewall mark of 0x000003e8-0x000004e7 is free: "
+                           "pods and the node reach only local endpoints through external "
+                           "addresses")});
+
+  // Whatever of a Service changes, its port's name stays.
+  const uint16_t other = without == 30000 ? 30001 : 30000;
+  const std::string lucky = absl::StrCat("s", other - 30000);
+  Service service = MarkedService(lucky, other);
+  service.scheduler = "lc";
+  Put(snapshot, service);
+  Put(snapshot, SliceOf(lucky, "slice", {"10.244.1.2@n1"}));
+  Replan(planner, snapshot);
+  CHECK(MarkAt(planner, other) == marks[other]);
+  // Also where the port's number changes.
+  service.ports[0].node_port = 32000;
+  Put(snapshot, service);
+  Replan(planner, snapshot);
+  CHECK(MarkAt(planner, 32000) == marks[other]);
+  CHECK(HasServerFor(planner, marks[other]));
+  // And with another configuration.
+  node.default_scheduler = "wlc";
+  planner.SetConfig(node, snapshot);
+  CHECK(MarkAt(planner, 32000) == marks[other]);
+
+  SECTION("a Service that goes") {
+    snapshot.Remove({ObjectKind::kService, {"shop", lucky}});
+    const Touched touched = Replan(planner, snapshot);
+    CHECK(touched.virtual_servers.count(
+              ipvs::VirtualServerKey::ForMark(IpFamily::kIpv4, marks[other])) == 1);
+  }
+  SECTION("a policy that changes") {
+    service.external_traffic_policy = TrafficPolicy::kCluster;
+    Put(snapshot, service);
+    Replan(planner, snapshot);
+    CHECK(MarkAt(planner, 32000) == 0);
+  }
+  CHECK_FALSE(HasServerFor(planner, marks[other]));
+  Put(snapshot, SliceOf(unlucky, "slice2", {"10.244.1.3@n1"}));
+  Replan(planner, snapshot);
+  CHECK(MarkAt(planner, without) == marks[other]);
+  CHECK(HasServerFor(planner, marks[other]));
+  CHECK(planner.Warnings().empty());
+}
+
+TEST_CASE("Marks that the kernel has are kept, and those of others are left alone") {
+  Snapshot snapshot;
+  Put(snapshot, MarkedService("a", 30001));
+  Put(snapshot, MarkedService("b", 30002));
+  Planner before(MakeNode());
+  Replan(before, snapshot);
+  const uint32_t a = MarkAt(before, 30001);
+  const uint32_t b = MarkAt(before, 30002);
+  CHECK(HasServerFor(before, a));
+  CHECK(a != b);
+
+  struct Row {
+    std::string name;
+    FoundMarks found;
+    uint32_t a;
+    uint32_t b;
+  };
+  const auto row = GENERATE_COPY(values<Row>({
+      {"nothing found: as before", {}, a, b},
+      {"the same found", {{{NodePortKey(30001), a}, {NodePortKey(30002), b}}, {}}, a, b},
+      {"exchanged ones stay so", {{{NodePortKey(30001), b}, {NodePortKey(30002), a}}, {}}, b, a},
+      {"one of another port's choice makes that one choose again",
+       {{{NodePortKey(30001), b}}, {}},
+       b,
+       b + 1},
+      {"one that nobody wants any more is nobody's", {{{NodePortKey(30003), a}}, {}}, a + 1, b},
+      {"somebody else's", {{}, {a}}, a + 1, b},
+      {"found, and somebody else's", {{{NodePortKey(30001), a}}, {a}}, a + 1, b},
+  }));
+  INFO(row.name);
+  Planner planner(MakeNode());
+  planner.RestoreMarks(row.found);
+  planner.Replan(snapshot, {{"shop", "a"}, {"shop", "b"}});
+  CHECK(MarkAt(planner, 30001) == row.a);
+  CHECK(MarkAt(planner, 30002) == row.b);
+  CHECK(HasServerFor(planner, row.a));
+  CHECK(HasServerFor(planner, row.b));
 }
 
 TEST_CASE("With 10,000 Services one change is planned and touched as with one") {

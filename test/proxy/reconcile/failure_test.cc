@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "proxy/kernel/ruleset.h"
 #include "test_node.h"
 
 namespace fairlead::testing {
@@ -308,6 +309,67 @@ TEST_CASE("an element whose removal was not answered is written again when it is
   CHECK(Violations(node.kernel, {}) == Lines{});
   node.tap.on_read = [] { return Fate(); };
   CHECK(node.Settle());
+  CHECK(node.Actual() == node.Wanted());
+}
+
+// --- Ruleset -------------------------------------------------------------------------------------
+
+TEST_CASE("another ruleset is loaded by the next pass, and the elements stay") {
+  TestNode node;
+  node.Reconcile(PutBoth(node));
+  const Lines before = node.Actual();
+  const std::string other = RulesetText({.pods = {.device = "cni0"}, .marks = {}});
+  node.reconciler().SetRuleset(other);
+  CHECK(node.kernel.firewall.ruleset() == node.ruleset);
+  node.Reconcile();
+  CHECK(node.kernel.firewall.ruleset() == other);
+  CHECK(node.kernel.firewall.rulesets_loaded() == 2);
+  CHECK(node.Actual() == before);
+  // Nothing was written but the ruleset, and once.
+  CHECK(node.kernel.firewall.changes() == 10);
+  node.reconciler().SetRuleset(other);
+  node.Reconcile();
+  CHECK(node.kernel.firewall.rulesets_loaded() == 2);
+  CHECK(node.Failures() == Lines{});
+  CHECK(node.reconciler().NextWake() == absl::InfiniteFuture());
+}
+
+TEST_CASE("the first ruleset is loaded when the kernel is adopted, and once") {
+  TestNode node;
+  node.reconciler().SetRuleset(node.ruleset);
+  node.Reconcile(PutBoth(node));
+  CHECK(node.kernel.firewall.rulesets_loaded() == 1);
+}
+
+TEST_CASE("a ruleset that cannot be loaded is tried again, and delays nothing else") {
+  TestNode node;
+  node.Put(Web());
+  const std::string other = RulesetText({.pods = {.device = "cni0"}, .marks = {}});
+  node.reconciler().SetRuleset(other);
+  node.kernel.firewall.FailNextCalls(1, absl::FailedPreconditionError("no nft"));
+  node.Put(Cart());
+  CHECK(node.reconciler().Failures() ==
+        std::vector<ReconcileFailure>{{"ruleset", "no nft", std::nullopt}});
+  CHECK(node.Actual() == node.Wanted());
+  CHECK(node.kernel.firewall.ruleset() == node.ruleset);
+  CHECK(node.Wait() == kFirstRetry);
+  node.kernel.firewall.FailNextCalls(1, absl::FailedPreconditionError("still no nft"));
+  node.Advance(node.Wait());
+  CHECK(node.Failures() == Lines{"ruleset: still no nft"});
+  CHECK(node.Wait() == 2 * kFirstRetry);
+  node.Advance(node.Wait());
+  CHECK(node.kernel.firewall.ruleset() == other);
+  CHECK(node.Failures() == Lines{});
+  CHECK(node.Actual() == node.Wanted());
+  CHECK(node.reconciler().NextWake() == absl::InfiniteFuture());
+}
+
+TEST_CASE("elements that went with the table come back when another ruleset is loaded") {
+  TestNode node;
+  node.Reconcile(PutBoth(node));
+  node.kernel.firewall.DeleteTable();
+  node.reconciler().SetRuleset(RulesetText({.pods = {.device = "cni0"}, .marks = {}}));
+  node.Reconcile();
   CHECK(node.Actual() == node.Wanted());
 }
 

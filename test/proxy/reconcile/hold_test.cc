@@ -69,5 +69,75 @@ TEST_CASE("what is held and wanted again is as if it had always been wanted") {
   CHECK(node.kernel.table.operations().empty());
 }
 
+TEST_CASE("what is wanted is as it should be though removals are held") {
+  const auto key = Tcp("192.0.2.7", 80);
+  const Lines elsewhere = {"10.244.2.2"};
+  const Lines here = {"10.244.1.2"};
+  struct Row {
+    std::string name;
+    PlannedVirtualServer before;
+    PlannedVirtualServer after;
+  };
+  const std::vector<Row> rows = {
+      {"was silent", Local(LoadBalancer(key, elsewhere), 0), LoadBalancer(key, elsewhere)},
+      {"had a mark", Local(LoadBalancer(key, here), 0x46000001), LoadBalancer(key, here)},
+      {"had another mark", Local(LoadBalancer(key, here), 0x46000001),
+       Local(LoadBalancer(key, here), 0x46000002)},
+      {"had other sources", From(LoadBalancer(key, here), {"198.51.100.0/24"}),
+       From(LoadBalancer(key, here), {"198.51.0.0/16"})},
+      {"was limited", From(LoadBalancer(key, here), {"198.51.100.0/24"}), LoadBalancer(key, here)},
+  };
+  const auto plan = [&](const PlannedVirtualServer& server) {
+    std::vector<PlannedVirtualServer> servers = {server};
+    if (server.mark != 0) servers.push_back(Internal(Mark(server.mark), here));
+    return MakePlan("web", servers);
+  };
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name) {
+      TestNode node;
+      node.Put(plan(row.before));
+      node.Want(plan(row.after));
+      REQUIRE(node.Restart().ok());
+      node.reconciler().HoldRemovals(true);
+      node.Reconcile(node.Everything());
+      CHECK(node.Settle());
+      CHECK(Violations(node.kernel, {}) == Lines{});
+      std::set<Element> of_key;
+      for (const Element& element : node.kernel.firewall.elements()) {
+        if (element.address == key.address && element.port == key.port) of_key.insert(element);
+      }
+      std::set<Element> wanted;
+      for (const Element& element : ElementsOf(*node.desired.FindVirtualServer(key))) {
+        if (element.port != 0) wanted.insert(element);
+      }
+      CHECK(of_key == wanted);
+      node.reconciler().HoldRemovals(false);
+      node.Reconcile();
+      CHECK(node.Settle());
+      CHECK(node.Actual() == node.Wanted());
+    }
+  }
+}
+
+TEST_CASE("marks of what may be unread stay with their virtual server") {
+  const auto key = Tcp("192.0.2.7", 80);
+  const Lines pods = {"10.244.1.2", "10.244.2.2"};
+  TestNode node;
+  node.Put(MakePlan(
+      "web", {Local(LoadBalancer(key, pods), 0x46000001), Internal(Mark(0x46000001), pods)}));
+  const Lines before = node.Actual();
+  node.Want(MakePlan("web", {}));
+  REQUIRE(node.Restart().ok());
+  node.reconciler().HoldRemovals(true);
+  node.Reconcile();
+  CHECK(node.Actual() == before);
+  node.reconciler().HoldRemovals(false);
+  node.Reconcile();
+  // The mark's virtual server has drained, and goes with the next pass.
+  CHECK(node.Wait() < absl::ZeroDuration());
+  node.Reconcile();
+  CHECK(node.Actual() == Lines{});
+}
+
 }  // namespace
 }  // namespace fairlead::testing

@@ -17,6 +17,7 @@ PlannedVirtualServer Server(const VirtualServerKey& key, Lines pods, AddressKind
   server.key = key;
   server.config = ipvs::VirtualServerConfig::ForFamily(key.family, "rr");
   server.port_name = absl::StrCat("p", key.port);
+  server.protocol = key.protocol;
   server.kind = kind;
   server.verdict = pods.empty() ? Verdict::kReject : Verdict::kBalance;
   std::sort(pods.begin(), pods.end());
@@ -63,6 +64,12 @@ IpAddress Address(absl::string_view text) {
   return *address;
 }
 
+IpPrefix Prefix(absl::string_view text) {
+  absl::StatusOr<IpPrefix> prefix = IpPrefix::Parse(text);
+  if (!prefix.ok()) throw std::invalid_argument(std::string(prefix.status().message()));
+  return *prefix;
+}
+
 VirtualServerKey Tcp(absl::string_view address, uint16_t port) {
   return VirtualServerKey::ForAddress(ipvs::Protocol::kTcp, Address(address), port);
 }
@@ -71,17 +78,49 @@ VirtualServerKey Udp(absl::string_view address, uint16_t port) {
   return VirtualServerKey::ForAddress(ipvs::Protocol::kUdp, Address(address), port);
 }
 
+VirtualServerKey Mark(uint32_t mark) { return VirtualServerKey::ForMark(IpFamily::kIpv4, mark); }
+
 ipvs::RealServerKey Pod(absl::string_view address) { return {Address(address), 8080}; }
 
 PlannedVirtualServer Vip(const VirtualServerKey& key, Lines pods) {
   PlannedVirtualServer server = Server(key, std::move(pods), AddressKind::kClusterIp);
   server.masquerade = Masquerade::kOutsiders;
+  server.vip = true;
   return server;
 }
 
 PlannedVirtualServer NodePort(const VirtualServerKey& key, Lines pods) {
   PlannedVirtualServer server = Server(key, std::move(pods), AddressKind::kNodePort);
   server.masquerade = Masquerade::kAlways;
+  return server;
+}
+
+PlannedVirtualServer LoadBalancer(const VirtualServerKey& key, Lines pods) {
+  PlannedVirtualServer server = Server(key, std::move(pods), AddressKind::kLoadBalancer);
+  server.masquerade = Masquerade::kAlways;
+  server.vip = true;
+  return server;
+}
+
+PlannedVirtualServer Local(PlannedVirtualServer server, uint32_t mark) {
+  const bool any = !server.real_servers.empty();
+  std::erase_if(server.real_servers, [](const PlannedRealServer& real) { return !real.local; });
+  if (any && server.real_servers.empty()) server.verdict = Verdict::kDrop;
+  server.policy = TrafficPolicy::kLocal;
+  server.masquerade = Masquerade::kNever;
+  server.mark = mark;
+  return server;
+}
+
+PlannedVirtualServer Internal(const VirtualServerKey& mark, Lines pods, ipvs::Protocol protocol) {
+  PlannedVirtualServer server = Server(mark, std::move(pods), AddressKind::kInternal);
+  server.protocol = protocol;
+  return server;
+}
+
+PlannedVirtualServer From(PlannedVirtualServer server, const Lines& prefixes) {
+  for (const std::string& prefix : prefixes) server.sources.push_back(Prefix(prefix));
+  std::sort(server.sources.begin(), server.sources.end());
   return server;
 }
 
@@ -126,6 +165,34 @@ Lines Describe(const DesiredState& desired, const std::vector<IpAddress>& source
   return lines;
 }
 
+Lines Reach(MemoryKernel& kernel, const VirtualServerKey& key, Sender sender,
+            const IpAddress& source) {
+  uint32_t mark = 0;
+  bool let_in = false;
+  std::set<SetName> sets;
+  for (const Element& element : kernel.firewall.elements()) {
+    if (element.address != key.address) continue;
+    if (element.set == SetName::kGuarded) sets.insert(element.set);
+    if (element.protocol != key.protocol || element.port != key.port) continue;
+    sets.insert(element.set);
+    if (element.set == SetName::kMark && sender == Sender::kInside) mark = element.mark;
+    if (element.set == SetName::kAllowed && element.sources.Contains(source)) let_in = true;
+  }
+  if (sets.contains(SetName::kLimited) && !let_in) return {"dropped"};
+  if (mark == 0 && sets.contains(SetName::kDrop)) return {"dropped"};
+  if (sets.contains(SetName::kGuarded) && !sets.contains(SetName::kOpen)) return {"closed"};
+  // IPVS falls back to the address where it has nothing for the mark.
+  absl::StatusOr<ipvs::VirtualServer> server = absl::NotFoundError("no mark");
+  if (mark != 0) server = kernel.table.Get(VirtualServerKey::ForMark(key.family, mark));
+  if (!server.ok()) server = kernel.table.Get(key);
+  if (!server.ok()) return {"not ours"};
+  Lines endpoints;
+  for (const ipvs::RealServer& real : server->real_servers) {
+    if (real.config.weight > 0) endpoints.push_back(real.key.Format());
+  }
+  return endpoints.empty() ? Lines{"refused"} : endpoints;
+}
+
 Lines Violations(MemoryKernel& kernel, const std::set<VirtualServerKey>& foreign) {
   Lines lines;
   const std::set<Element>& elements = kernel.firewall.elements();
@@ -139,15 +206,19 @@ Lines Violations(MemoryKernel& kernel, const std::set<VirtualServerKey>& foreign
     const VirtualServerKey& key = server.key;
     present.insert(key);
     if (foreign.contains(key)) continue;
-    if (elements.contains({SetName::kOwned, key.address, key.protocol, key.port})) continue;
+    if (elements.contains(OwnedElement(key))) continue;
     lines.push_back(absl::StrCat(key.Format(), " without a record of ownership"));
   }
   for (const Element& element : elements) {
-    if (element.set != SetName::kOpen) continue;
-    if (present.contains(
-            VirtualServerKey::ForAddress(element.protocol, element.address, element.port))) {
+    VirtualServerKey needed;
+    if (element.set == SetName::kOpen) {
+      needed = VirtualServerKey::ForAddress(element.protocol, element.address, element.port);
+    } else if (element.set == SetName::kMark) {
+      needed = VirtualServerKey::ForMark(element.family(), element.mark);
+    } else {
       continue;
     }
+    if (present.contains(needed)) continue;
     lines.push_back(absl::StrCat(element.Format(), " without virtual server"));
   }
   return lines;

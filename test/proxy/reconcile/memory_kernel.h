@@ -10,6 +10,7 @@
 
 #include "absl/strings/string_view.h"
 #include "ipvs/memory_table.h"
+#include "proxy/kernel/memory_conntrack.h"
 #include "proxy/kernel/memory_firewall.h"
 #include "proxy/kernel/memory_routes.h"
 #include "proxy/plan/desired_state.h"
@@ -23,12 +24,16 @@ struct MemoryKernel {
   ipvs::MemoryTable table;
   MemoryFirewall firewall;
   MemoryRoutes routes;
+  MemoryConntrack conntrack;
 };
 
-// Throws where the text is no address.
+// Throws where the text is no address or prefix.
 IpAddress Address(absl::string_view text);
+IpPrefix Prefix(absl::string_view text);
 ipvs::VirtualServerKey Tcp(absl::string_view address, uint16_t port);
 ipvs::VirtualServerKey Udp(absl::string_view address, uint16_t port);
+// Of IPv4.
+ipvs::VirtualServerKey Mark(uint32_t mark);
 // Port 8080.
 ipvs::RealServerKey Pod(absl::string_view address);
 
@@ -36,6 +41,16 @@ ipvs::RealServerKey Pod(absl::string_view address);
 // masqueraded. Without pods: rejects.
 PlannedVirtualServer Vip(const ipvs::VirtualServerKey& key, Lines pods);
 PlannedVirtualServer NodePort(const ipvs::VirtualServerKey& key, Lines pods);
+// A load balancer's address, a VIP; everybody is masqueraded.
+PlannedVirtualServer LoadBalancer(const ipvs::VirtualServerKey& key, Lines pods);
+// The server with policy Local: with its endpoints on this node; silent where it has only others.
+// Pods and the node have the mark, 0 for none.
+PlannedVirtualServer Local(PlannedVirtualServer server, uint32_t mark);
+// What packets with the mark reach, of a Service's port with the protocol.
+PlannedVirtualServer Internal(const ipvs::VirtualServerKey& mark, Lines pods,
+                              ipvs::Protocol protocol = ipvs::Protocol::kTcp);
+// The server lets in only these sources, which do not overlap.
+PlannedVirtualServer From(PlannedVirtualServer server, const Lines& prefixes);
 // Service shop/NAME. Servers may be in any order.
 std::shared_ptr<const ServicePlan> MakePlan(const std::string& name,
                                             std::vector<PlannedVirtualServer> servers);
@@ -47,8 +62,16 @@ Lines Describe(MemoryKernel& kernel);
 // What Describe gives of a kernel that has the state and nothing else.
 Lines Describe(const DesiredState& desired, const std::vector<IpAddress>& sources);
 
-// What must not be at any moment: routes without guard, open ports without virtual server, virtual
-// servers without a record of ownership. `foreign` are somebody else's.
+// Who sends a packet: pods and the node are marked where there is a mark, others are not.
+enum class Sender { kInside, kOutside };
+
+// Where a new connection goes, as the ruleset and IPVS have it: endpoints that take connections,
+// sorted; or one of "dropped", "refused", "closed" by the guard, and "not ours".
+Lines Reach(MemoryKernel& kernel, const ipvs::VirtualServerKey& key, Sender sender,
+            const IpAddress& source = IpAddress());
+
+// What must not be at any moment: routes without guard, open ports without virtual server, marks
+// without theirs, virtual servers without a record of ownership. `foreign` are somebody else's.
 Lines Violations(MemoryKernel& kernel, const std::set<ipvs::VirtualServerKey>& foreign);
 
 }  // namespace fairlead::testing

@@ -123,13 +123,7 @@ void CheckCrashes(const Transition& transition, const Plans& then) {
     Want(node, then);
     REQUIRE(node.Restart().ok());
     node.Reconcile();  // Nothing is touched: what is left over is found.
-    Touched everything;
-    for (const PlannedVirtualServer* server : node.desired.VirtualServers()) {
-      everything.virtual_servers.insert(server->key);
-    }
-    for (const Element& element : node.desired.Elements()) everything.elements.insert(element);
-    for (const IpAddress& vip : node.desired.Vips()) everything.vips.insert(vip);
-    node.Reconcile(everything);
+    node.Reconcile(node.Everything());
     CHECK(node.Settle());
     CHECK(wrong == Lines{});
     CHECK(node.Actual() == node.Wanted());

@@ -151,13 +151,7 @@ class Simulation {
   // As an agent does: reads until it can, then looks at everything.
   void Restart() {
     while (!node_.Restart().ok()) failing_percent_ /= 2;
-    Touched touched;
-    for (const PlannedVirtualServer* server : node_.desired.VirtualServers()) {
-      touched.virtual_servers.insert(server->key);
-    }
-    for (const Element& element : node_.desired.Elements()) touched.elements.insert(element);
-    for (const IpAddress& vip : node_.desired.Vips()) touched.vips.insert(vip);
-    node_.Reconcile(touched);
+    node_.Reconcile(node_.Everything());
   }
 
   std::mt19937 random_;

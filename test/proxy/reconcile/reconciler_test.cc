@@ -71,12 +71,7 @@ TEST_CASE("what is as it should be is not written again, also not after a restar
   node.kernel.table.ClearOperations();
   REQUIRE(node.Restart().ok());
   // An agent that starts touches everything.
-  Touched everything;
-  for (const PlannedVirtualServer* server : node.desired.VirtualServers()) {
-    everything.virtual_servers.insert(server->key);
-  }
-  for (const Element& element : node.desired.Elements()) everything.elements.insert(element);
-  for (const IpAddress& vip : node.desired.Vips()) everything.vips.insert(vip);
+  const Touched everything = node.Everything();
   node.reconciler().ReconcileUrgent(node.desired, everything, node.now);
   node.Reconcile(everything);
   node.Advance(absl::Hours(1));

@@ -84,4 +84,14 @@ std::vector<absl::Status> TappedRoutes::Apply(absl::Span<const RouteChange> chan
   return results;
 }
 
+absl::StatusOr<int> TappedConntrack::DeleteFlows(absl::Span<const FlowMatch> matches) {
+  absl::StatusOr<int> deleted = 0;
+  const absl::Status status = Carry(tap_, "delete flows", [&] {
+    deleted = conntrack_.DeleteFlows(matches);
+    return deleted.status();
+  });
+  if (!status.ok()) return status;
+  return deleted;
+}
+
 }  // namespace fairlead::testing

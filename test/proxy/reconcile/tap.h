@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ipvs/table.h"
+#include "proxy/kernel/conntrack.h"
 #include "proxy/kernel/firewall.h"
 #include "proxy/kernel/routes.h"
 
@@ -21,7 +22,8 @@ struct Fate {
 struct Tap {
   std::function<Fate()> on_read = [] { return Fate(); };
   std::function<Fate()> on_write = [] { return Fate(); };
-  // After each write that happened: one operation, one transaction of the firewall, one route.
+  // After each write that happened: one operation, one transaction of the firewall, one route, one
+  // deletion of flows.
   std::function<void(const std::string& what)> after_write = [](const std::string&) {};
   int writes = 0;
   // Calls of Firewall::Apply, whatever became of them, with the number of changes of each.
@@ -54,6 +56,17 @@ class TappedFirewall : public Firewall {
 
  private:
   Firewall& firewall_;
+  Tap& tap_;
+};
+
+class TappedConntrack : public Conntrack {
+ public:
+  TappedConntrack(Conntrack& conntrack, Tap& tap) : conntrack_(conntrack), tap_(tap) {}
+
+  absl::StatusOr<int> DeleteFlows(absl::Span<const FlowMatch> matches) override;
+
+ private:
+  Conntrack& conntrack_;
   Tap& tap_;
 };
 

@@ -8,13 +8,14 @@
 
 namespace fairlead::testing {
 
-TestNode::TestNode() {
+TestNode::TestNode() : ruleset(RulesetText({})) {
   if (absl::Status status = Restart(); !status.ok()) throw std::runtime_error(status.ToString());
 }
 
 absl::Status TestNode::Restart() {
-  reconciler_ = std::make_unique<Reconciler>(table_, firewall_, routes_,
-                                             ReconcilerOptions{.ruleset = RulesetText({})});
+  reconciler_ =
+      std::make_unique<Reconciler>(table_, firewall_, routes_, conntrack_, ReconcilerOptions());
+  reconciler_->SetRuleset(ruleset);
   absl::Status status = reconciler_->Adopt();
   reconciler_->SetRouteSources(sources);
   return status;
@@ -34,6 +35,16 @@ bool TestNode::Settle() {
     Reconcile();
   }
   return false;
+}
+
+Touched TestNode::Everything() const {
+  Touched everything;
+  for (const PlannedVirtualServer* server : desired.VirtualServers()) {
+    everything.virtual_servers.insert(server->key);
+  }
+  for (const Element& element : desired.Elements()) everything.elements.insert(element);
+  for (const IpAddress& vip : desired.Vips()) everything.vips.insert(vip);
+  return everything;
 }
 
 Lines TestNode::Failures() const {

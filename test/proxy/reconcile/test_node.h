@@ -36,6 +36,8 @@ class TestNode {
   // The kernel as it is, and as it should be.
   Lines Actual() { return Describe(kernel); }
   Lines Wanted() const { return Describe(desired, sources); }
+  // All that is wanted, as an agent touches it when it starts.
+  Touched Everything() const;
   // "WHAT: WHY" each.
   Lines Failures() const;
 
@@ -43,12 +45,14 @@ class TestNode {
   Tap tap;
   DesiredState desired;
   absl::Time now = absl::FromUnixSeconds(1'700'000'000);
+  std::string ruleset;  // Given to the Reconciler when it starts.
   std::vector<IpAddress> sources = {Address("192.168.1.1"), Address("fd00:1::1")};
 
  private:
   TappedTable table_{kernel.table, tap};
   TappedFirewall firewall_{kernel.firewall, tap};
   TappedRoutes routes_{kernel.routes, tap};
+  TappedConntrack conntrack_{kernel.conntrack, tap};
   std::unique_ptr<Reconciler> reconciler_;
 };
 

@@ -34,6 +34,33 @@ TEST_CASE("Any valid object survives the wire") {
   }
 }
 
+TEST_CASE("A slice's labels survive the wire, an empty name apart from none") {
+  struct Case {
+    const char* name;
+    bool headless;
+    std::optional<std::string> proxy_name;
+  };
+  const Case kCases[] = {
+      {"none", false, std::nullopt}, {"headless", true, std::nullopt}, {"a name", false, "other"},
+      {"an empty name", false, ""},  {"both", true, "other"},
+  };
+  for (const Case& test : kCases) {
+    INFO(test.name);
+    auto slice = std::make_shared<EndpointSlice>();
+    slice->name = {"shop", "cart-x"};
+    slice->service_name = "cart";
+    slice->headless_label = test.headless;
+    slice->proxy_name_label = test.proxy_name;
+    const v1::Change change =
+        EncodeChange(std::shared_ptr<const EndpointSlice>(slice), 1, absl::InfinitePast());
+    CHECK(change.endpoint_slice().headless_label() == test.headless);
+    CHECK(change.endpoint_slice().has_service_proxy_name() == test.proxy_name.has_value());
+    const absl::StatusOr<DecodedChange> decoded = DecodeChange(change);
+    REQUIRE(decoded.ok());
+    CHECK(*std::get<std::shared_ptr<const EndpointSlice>>(*decoded->object) == *slice);
+  }
+}
+
 TEST_CASE("A removal survives the wire") {
   for (const ObjectId& id : {ObjectId{ObjectKind::kService, {"shop", "cart"}},
                              ObjectId{ObjectKind::kEndpointSlice, {"shop", "x"}},
@@ -182,6 +209,9 @@ TEST_CASE("An invalid change of another kind is refused by object and field") {
          c.mutable_endpoint_slice()->mutable_endpoints(1)->add_zone_hints(std::string(300, 'z'));
        },
        "EndpointSlice shop/cart-x: endpoints[1].zone_hints: has 300 bytes, more than 253"},
+      {"long name of a proxy", ValidSlice(),
+       [](auto& c) { c.mutable_endpoint_slice()->set_service_proxy_name(std::string(254, 'p')); },
+       "EndpointSlice shop/cart-x: service_proxy_name: has 254 bytes, more than 253"},
       {"node without name", ValidNode(), [](auto& c) { c.mutable_node()->clear_name(); },
        "Node : name: is empty"},
       {"node with an address of 3 bytes", ValidNode(),

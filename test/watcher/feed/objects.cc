@@ -96,6 +96,8 @@ EndpointSlice RandomSlice(Random& random, const std::string& name) {
   EndpointSlice slice;
   slice.name = {"shop", name};
   slice.service_name = absl::StrCat("s", Below(random, 5));
+  slice.headless_label = Flip(random);
+  if (Flip(random)) slice.proxy_name_label = RandomText(random);
   slice.family = RandomFamily(random);
   for (int i = Below(random, 3); i > 0; --i) {
     slice.ports.push_back({RandomText(random), RandomProtocol(random), RandomPort(random)});

@@ -362,7 +362,13 @@ TEST_CASE("an EndpointSlice with everything that is read") {
   const auto slice = DecodeOne<EndpointSlice>(R"(
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {namespace: shop, name: cart-1, labels: {kubernetes.io/service-name: cart}}
+metadata:
+  namespace: shop
+  name: cart-1
+  labels:
+    kubernetes.io/service-name: cart
+    service.kubernetes.io/service-proxy-name: other
+    service.kubernetes.io/headless: ""
 addressType: IPv4
 ports:
 - {name: http, port: 8080}
@@ -384,6 +390,8 @@ endpoints:
   EndpointSlice want;
   want.name = {"shop", "cart-1"};
   want.service_name = "cart";
+  want.headless_label = true;
+  want.proxy_name_label = "other";
   want.ports = {{"http", ipvs::Protocol::kTcp, 8080}, {"", ipvs::Protocol::kUdp, 53}};
   want.endpoints = {{.address = Ip("10.244.1.2"),
                      .node_name = "n1",
@@ -394,6 +402,42 @@ endpoints:
                     {.address = Ip("10.244.1.4"), .ready = false, .terminating = true},
                     {.address = Ip("10.244.1.5")}};
   CHECK(slice == want);
+}
+
+TEST_CASE("the labels for proxies are read alike of Services and of slices") {
+  struct Case {
+    const char* name;
+    std::string labels;
+    bool headless;
+    std::optional<std::string> proxy_name;
+  };
+  const Case cases[] = {
+      {"none", "", false, std::nullopt},
+      {"headless", "service.kubernetes.io/headless: \"\"", true, std::nullopt},
+      {"headless whatever it says", "service.kubernetes.io/headless: \"false\"", true,
+       std::nullopt},
+      {"a proxy's name", "service.kubernetes.io/service-proxy-name: fairlead", false, "fairlead"},
+      {"an empty name", "service.kubernetes.io/service-proxy-name: \"\"", false, ""},
+      {"both", "service.kubernetes.io/service-proxy-name: other, service.kubernetes.io/headless: x",
+       true, "other"},
+      {"labels that sound alike",
+       "headless: x, service-proxy-name: x, endpointslice.kubernetes.io/headless: x", false,
+       std::nullopt},
+  };
+  for (const Case& c : cases) {
+    INFO(c.name);
+    const auto slice = DecodeOne<EndpointSlice>(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a, labels: "
+        "{kubernetes.io/service-name: x, " +
+        c.labels + "}}\naddressType: IPv4\n");
+    CHECK(slice.headless_label == c.headless);
+    CHECK(slice.proxy_name_label == c.proxy_name);
+    const auto service =
+        DecodeOne<ServiceManifest>("apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: {" +
+                                   c.labels + "}}\nspec: {ports: [{port: 80}]}\n");
+    CHECK(service.service.headless_label == c.headless);
+    CHECK(service.service.proxy_name_label == c.proxy_name);
+  }
 }
 
 TEST_CASE("what is wrong with an EndpointSlice") {

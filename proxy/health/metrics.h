@@ -1,0 +1,61 @@
+// The agent's numbers, as Prometheus reads them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "watcher/model.h"
+
+namespace fairlead {
+
+// The Content-Type of AgentMetrics::Render.
+inline constexpr char kMetricsContentType[] = "text/plain; version=0.0.4; charset=utf-8";
+
+// How much of a Service another Service has.
+struct ServiceConflicts {
+  ObjectName service;
+  int addresses_and_ports = 0;
+
+  friend bool operator==(const ServiceConflicts&, const ServiceConflicts&) = default;
+};
+
+// Since the agent's start.
+struct KernelWrites {
+  uint64_t ipvs = 0;      // Virtual servers and real servers.
+  uint64_t elements = 0;  // Of the firewall's sets.
+  uint64_t routes = 0;
+
+  friend bool operator==(const KernelWrites&, const KernelWrites&) = default;
+};
+
+// Counters are given as totals since the agent's start; one smaller than before changes nothing.
+// Everything is 0 until it is set. Thread-safe.
+class AgentMetrics {
+ public:
+  AgentMetrics();
+  ~AgentMetrics();
+  AgentMetrics(const AgentMetrics&) = delete;
+  AgentMetrics& operator=(const AgentMetrics&) = delete;
+
+  // All of them: the series of a Service that is not among them vanishes. One entry per Service.
+  void SetConflicts(const std::vector<ServiceConflicts>& conflicts);
+  // When the kernel was last brought to what is wanted.
+  void SetLastSync(absl::Time time);
+  // Objects that are not in the kernel as planned.
+  void SetSyncFailures(int failures);
+  void SetKernelWrites(const KernelWrites& totals);
+  void SetHealthCheckPortProblems(int problems);
+  void SetConntrackFlowsDeleted(uint64_t total);
+
+  // The text format, version 0.0.4.
+  std::string Render() const;
+
+ private:
+  struct Impl;
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,60 @@
+#include "proxy/health/node_health.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace fairlead {
+namespace {
+
+// RFC 3339. What never was is the year 1, as kube-proxy has it.
+std::string FormatJsonTime(absl::Time time) {
+  if (time == absl::InfinitePast()) return "0001-01-01T00:00:00Z";
+  return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E*SZ", time, absl::UTCTimeZone());
+}
+
+HttpResponse JsonResponse(bool good, const nlohmann::ordered_json& body) {
+  return {good ? 200 : 503,
+          {{"Content-Type", "application/json"}, {"X-Content-Type-Options", "nosniff"}},
+          body.dump()};
+}
+
+}  // namespace
+
+void NodeHealth::ChangePending(absl::Time since) {
+  std::lock_guard lock(mutex_);
+  oldest_pending_ = std::min(oldest_pending_.value_or(since), since);
+}
+
+void NodeHealth::ChangesDone(absl::Time now) {
+  std::lock_guard lock(mutex_);
+  oldest_pending_.reset();
+  last_done_ = now;
+}
+
+void NodeHealth::SetEligible(bool eligible) {
+  std::lock_guard lock(mutex_);
+  eligible_ = eligible;
+}
+
+NodeHealth::Verdict NodeHealth::Check(absl::Time now) const {
+  std::lock_guard lock(mutex_);
+  return {.healthy = !oldest_pending_.has_value() || now - *oldest_pending_ <= patience_,
+          .eligible = eligible_,
+          .last_updated = oldest_pending_.has_value() ? last_done_ : now,
+          .oldest_pending = oldest_pending_};
+}
+
+HttpResponse AnswerNodeHealth(absl::string_view path, const NodeHealth::Verdict& verdict,
+                              absl::Time now) {
+  nlohmann::ordered_json body = {{"lastUpdated", FormatJsonTime(verdict.last_updated)},
+                                 {"currentTime", FormatJsonTime(now)}};
+  if (path == "/livez") return JsonResponse(verdict.healthy, body);
+  if (path == "/healthz") {
+    body["nodeEligible"] = verdict.eligible;
+    return JsonResponse(verdict.healthy && verdict.eligible, body);
+  }
+  return {404, {{"Content-Type", "text/plain"}}, "not found\n"};
+}
+
+}  // namespace fairlead

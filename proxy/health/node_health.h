@@ -1,0 +1,54 @@
+// Whether the agent keeps up with its changes, and what /healthz and /livez say of it.
+#pragma once
+
+#include <mutex>
+#include <optional>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "proxy/health/http.h"
+
+namespace fairlead {
+
+// Time is an argument. Thread-safe.
+class NodeHealth {
+ public:
+  struct Verdict {
+    bool healthy = true;   // No change has waited for too long.
+    bool eligible = true;  // The node may be given new connections.
+    // When the kernel was last known to be as wanted: the time of asking if nothing waits, else
+    // that of the last ChangesDone; InfinitePast if there was none.
+    absl::Time last_updated = absl::InfinitePast();
+    // Since when the oldest change waits, if one does.
+    std::optional<absl::Time> oldest_pending;
+
+    friend bool operator==(const Verdict&, const Verdict&) = default;
+  };
+
+  // A change may wait for twice the sync period and no longer.
+  explicit NodeHealth(absl::Duration sync_period) : patience_(2 * sync_period) {}
+
+  // A change has come and is not carried out yet. The oldest counts.
+  void ChangePending(absl::Time since);
+  // All changes are carried out.
+  void ChangesDone(absl::Time now);
+  // Whether the node stays; true until somebody says otherwise.
+  void SetEligible(bool eligible);
+
+  Verdict Check(absl::Time now) const;
+
+ private:
+  const absl::Duration patience_;
+  mutable std::mutex mutex_;
+  std::optional<absl::Time> oldest_pending_ ABSL_GUARDED_BY(mutex_);
+  absl::Time last_done_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  bool eligible_ ABSL_GUARDED_BY(mutex_) = true;
+};
+
+// The answer for the path: /healthz is 200 if the verdict is healthy and eligible, /livez if it is
+// healthy, both are 503 otherwise; anything else is 404. Bodies are JSON, with times in UTC.
+HttpResponse AnswerNodeHealth(absl::string_view path, const NodeHealth::Verdict& verdict,
+                              absl::Time now);
+
+}  // namespace fairlead

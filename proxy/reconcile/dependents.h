@@ -1,0 +1,22 @@
+// What hangs together in the kernel: a virtual server with its elements and routes.
+#pragma once
+
+#include "proxy/plan/desired_state.h"
+#include "proxy/plan/element.h"
+
+namespace fairlead {
+
+Element OpenElement(const ipvs::VirtualServerKey& key);
+Element LimitedElement(const ipvs::VirtualServerKey& key);
+Element GuardElement(const IpAddress& vip);
+
+// The virtual server of an element whose set has ports.
+ipvs::VirtualServerKey ServerOf(const Element& element);
+
+// The virtual server of the mark that an element has.
+ipvs::VirtualServerKey MarkServerOf(const Element& element);
+
+// What depends on a virtual server is looked at with it, so that a retry of one completes all.
+void AddDependents(const DesiredState& desired, Touched& work);
+
+}  // namespace fairlead

@@ -1,0 +1,129 @@
+// The reconciler's work on the sets of the firewall.
+#include <algorithm>
+
+#include "proxy/reconcile/dependents.h"
+#include "proxy/reconcile/reconciler.h"
+
+namespace fairlead {
+
+using ipvs::VirtualServerKey;
+
+namespace {
+
+// Errors of the whole firewall rather than of one element: halving the transaction finds nothing.
+bool IsGeneral(const absl::Status& status) {
+  return absl::IsPermissionDenied(status) || absl::IsFailedPrecondition(status) ||
+         absl::IsUnavailable(status);
+}
+
+}  // namespace
+
+Reconciler::Moment Reconciler::MomentOf(const DesiredState& desired, const Element& element,
+                                        bool want) {
+  switch (element.set) {
+    case SetName::kOpen:
+      // An open port comes after its virtual server, and goes before it.
+      return want ? Moment::kLast : Moment::kFirst;
+    case SetName::kMark: {
+      // Pods and the node keep all endpoints while an address changes over to local ones, and back.
+      const PlannedVirtualServer* server = desired.FindVirtualServer(ServerOf(element));
+      const bool replaced = server != nullptr && server->mark != 0;
+      return want || replaced ? Moment::kInternalReady : Moment::kAddressesDone;
+    }
+    case SetName::kDrop:
+    case SetName::kReject:
+      // Together with the mark that passes it: pods and the node meet no silence in between.
+      return want ? Moment::kInternalReady : Moment::kAddressesDone;
+    case SetName::kAllowed:
+      // Prefixes that overlap cannot be there together: the old ones go with the new ones' coming.
+      return want || desired.WantsElement(LimitedElement(ServerOf(element))) ? Moment::kFirst
+                                                                             : Moment::kLast;
+    default:
+      return want ? Moment::kFirst : Moment::kLast;
+  }
+}
+
+std::string Reconciler::Missing(const Element& element, bool want) const {
+  const auto there = [this](const VirtualServerKey& key) {
+    return actual_servers_.contains(key) && !unread_servers_.contains(key);
+  };
+  const auto gone = [this](const VirtualServerKey& key) {
+    return !actual_servers_.contains(key) && !unread_servers_.contains(key);
+  };
+  switch (element.set) {
+    case SetName::kOpen:
+      return want && !there(ServerOf(element)) ? "its virtual server is not there" : "";
+    case SetName::kMark: {
+      return want && !there(MarkServerOf(element)) ? "the virtual server of its mark is not there"
+                                                   : "";
+    }
+    case SetName::kOwned:
+      return !want && !gone(ServerOf(element)) ? "its virtual server is still there" : "";
+    case SetName::kOwnedMark: {
+      return !want && !gone(MarkServerOf(element)) ? "its virtual server is still there" : "";
+    }
+    case SetName::kGuarded: {
+      const bool routed = actual_routes_.contains(element.address) || InDoubt(element.address);
+      return !want && routed ? "its route is still there" : "";
+    }
+    default:
+      return "";
+  }
+}
+
+void Reconciler::ReconcileElements(const DesiredState& desired, const std::set<Element>& elements,
+                                   Moment moment, absl::Time now) {
+  std::vector<ElementChange> changes;
+  for (const Element& element : elements) {
+    const bool want = desired.WantsElement(element);
+    const bool have = actual_elements_.contains(element);
+    if (want == have && !InDoubt(element)) {
+      element_retries_.Succeeded(element);
+      continue;
+    }
+    if (MomentOf(desired, element, want) != moment) continue;
+    if (const std::string missing = Missing(element, want); !missing.empty()) {
+      // The rest comes with another try of what is missing; a mark's server is another object.
+      if (element.set == SetName::kMark) element_retries_.Failed(element, missing, now);
+      continue;
+    }
+    changes.push_back({want ? ElementChange::Verb::kAdd : ElementChange::Verb::kDelete, element});
+  }
+  if (changes.empty()) return;
+  // What takes another's place in a map or an interval comes after it.
+  std::stable_partition(changes.begin(), changes.end(), [](const ElementChange& change) {
+    return change.verb == ElementChange::Verb::kDelete;
+  });
+  ApplyElements(changes, now);
+}
+
+void Reconciler::ApplyElements(absl::Span<const ElementChange> changes, absl::Time now) {
+  counters_.elements += changes.size();
+  absl::Status status = firewall_.Apply(changes);
+  const bool gone = absl::IsNotFound(status) && changes.size() == 1 &&
+                    changes[0].verb == ElementChange::Verb::kDelete;
+  if (gone) firewall_stale_ = true;  // Somebody else has been at the sets.
+  if (status.ok() || gone) {
+    for (const ElementChange& change : changes) {
+      if (change.verb == ElementChange::Verb::kAdd) {
+        Have(change.element);
+      } else {
+        HaveNoMore(change.element);
+      }
+      element_retries_.Succeeded(change.element);
+    }
+    return;
+  }
+  firewall_stale_ = true;
+  if (changes.size() == 1 || IsGeneral(status)) {
+    for (const ElementChange& change : changes) {
+      element_retries_.Failed(change.element, std::string(status.message()), now);
+    }
+    return;
+  }
+  // One bad element undoes the whole transaction: the halves find it.
+  ApplyElements(changes.first(changes.size() / 2), now);
+  ApplyElements(changes.subspan(changes.size() / 2), now);
+}
+
+}  // namespace fairlead

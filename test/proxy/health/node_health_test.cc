@@ -1,0 +1,111 @@
+#include "proxy/health/node_health.h"
+
+#include <catch2/catch.hpp>
+
+namespace fairlead {
+
+std::ostream& operator<<(std::ostream& out, const NodeHealth::Verdict& verdict) {
+  return out << "healthy " << verdict.healthy << ", eligible " << verdict.eligible << ", updated "
+             << verdict.last_updated << ", pending "
+             << verdict.oldest_pending.value_or(absl::InfiniteFuture());
+}
+
+namespace {
+
+using Verdict = NodeHealth::Verdict;
+
+const absl::Duration kSyncPeriod = absl::Seconds(30);
+const absl::Duration kLimit = 2 * kSyncPeriod;
+const absl::Time kStart = absl::FromUnixSeconds(1'700'000'000);
+
+TEST_CASE("an agent that has had nothing to do is healthy") {
+  const NodeHealth health(kSyncPeriod);
+  CHECK(health.Check(kStart) == Verdict{true, true, kStart, std::nullopt});
+}
+
+TEST_CASE("a change may wait for twice the sync period and no longer") {
+  NodeHealth health(kSyncPeriod);
+  health.ChangesDone(kStart);
+  const absl::Time since = kStart + absl::Seconds(5);
+  health.ChangePending(since);
+  CHECK(health.Check(since) == Verdict{true, true, kStart, since});
+  CHECK(health.Check(since + kLimit) == Verdict{true, true, kStart, since});
+  const absl::Time late = since + kLimit + absl::Nanoseconds(1);
+  CHECK(health.Check(late) == Verdict{false, true, kStart, since});
+  health.ChangesDone(late);
+  CHECK(health.Check(late) == Verdict{true, true, late, std::nullopt});
+  CHECK(health.Check(late + kLimit * 10) == Verdict{true, true, late + kLimit * 10, std::nullopt});
+}
+
+TEST_CASE("the oldest change counts, in whatever order they are told") {
+  const auto [first, second] = GENERATE(values<std::pair<int, int>>({{0, 10}, {10, 0}}));
+  CAPTURE(first, second);
+  NodeHealth health(kSyncPeriod);
+  health.ChangePending(kStart + absl::Seconds(first));
+  health.ChangePending(kStart + absl::Seconds(second));
+  CHECK(health.Check(kStart + kLimit + absl::Seconds(1)) ==
+        Verdict{false, true, absl::InfinitePast(), kStart});
+}
+
+TEST_CASE("a change after others were done waits from its own time") {
+  NodeHealth health(kSyncPeriod);
+  health.ChangePending(kStart);
+  health.ChangesDone(kStart + absl::Seconds(1));
+  const absl::Time since = kStart + kLimit;
+  health.ChangePending(since);
+  CHECK(health.Check(since + kLimit) == Verdict{true, true, kStart + absl::Seconds(1), since});
+}
+
+TEST_CASE("eligibility says nothing of health") {
+  NodeHealth health(kSyncPeriod);
+  health.SetEligible(false);
+  CHECK(health.Check(kStart) == Verdict{true, false, kStart, std::nullopt});
+  health.SetEligible(true);
+  CHECK(health.Check(kStart) == Verdict{true, true, kStart, std::nullopt});
+}
+
+TEST_CASE("paths are answered by what concerns them") {
+  struct Case {
+    std::string name;
+    std::string path;
+    bool healthy;
+    bool eligible;
+    int status;
+    std::string body;
+  };
+  const std::string times =
+      R"({"lastUpdated":"2023-11-14T22:13:20Z","currentTime":"2023-11-14T22:13:21.5Z")";
+  const Case c = GENERATE_COPY(values<Case>({
+      {"healthz, well", "/healthz", true, true, 200, times + R"(,"nodeEligible":true})"},
+      {"healthz, late", "/healthz", false, true, 503, times + R"(,"nodeEligible":true})"},
+      {"healthz, node goes", "/healthz", true, false, 503, times + R"(,"nodeEligible":false})"},
+      {"healthz, both", "/healthz", false, false, 503, times + R"(,"nodeEligible":false})"},
+      {"livez, well", "/livez", true, true, 200, times + "}"},
+      {"livez, late", "/livez", false, true, 503, times + "}"},
+      {"livez, node goes", "/livez", true, false, 200, times + "}"},
+  }));
+  CAPTURE(c.name);
+  CHECK(AnswerNodeHealth(c.path, {c.healthy, c.eligible, kStart, std::nullopt},
+                         kStart + absl::Milliseconds(1500)) ==
+        HttpResponse{c.status,
+                     {{"Content-Type", "application/json"}, {"X-Content-Type-Options", "nosniff"}},
+                     c.body});
+}
+
+TEST_CASE("other paths are not found") {
+  const std::string path =
+      GENERATE(values<std::string>({"/", "", "/healthz/", "/healthzz", "/Livez", "/readyz"}));
+  CAPTURE(path);
+  CHECK(AnswerNodeHealth(path, {}, kStart) ==
+        HttpResponse{404, {{"Content-Type", "text/plain"}}, "not found\n"});
+}
+
+TEST_CASE("an agent that never was done says so by the year 1") {
+  NodeHealth health(kSyncPeriod);
+  health.ChangePending(kStart);
+  CHECK(AnswerNodeHealth("/livez", health.Check(kStart), kStart).body ==
+        R"({"lastUpdated":"0001-01-01T00:00:00Z","currentTime":"2023-11-14T22:13:20Z"})");
+}
+
+}  // namespace
+}  // namespace fairlead
