@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -106,12 +107,17 @@ AgentOptions OptionsFor(const Folder& work, const std::vector<std::string>& mani
 }
 
 std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
-                               const std::string& foreign) {
+                               const std::string& foreign, bool draining) {
   auto planned = Plan(node, options, "ipvsadm");
   auto table = Shell(*node.net, "ipvsadm --save -n");
   if (planned.ok() && table.ok()) {
-    const std::string difference =
-        Difference("IPVS", TableLines(*planned, foreign), TableLines(*table, foreign));
+    const Lines wanted = TableLines(*planned, foreign);
+    Lines there = TableLines(*table, foreign);
+    std::erase_if(there, [&](const std::string& line) {
+      return draining && !wanted.contains(line) &&
+             (absl::EndsWith(line, " -w 0") || absl::StartsWith(line, "-A -f "));
+    });
+    const std::string difference = Difference("IPVS", wanted, there);
     if (!difference.empty()) return difference;
   }
   auto json = Plan(node, options, "json");
@@ -133,14 +139,17 @@ std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
       planned_elements.insert(absl::StrCat(set, " ", value.get<std::string>()));
     }
   }
+  std::erase_if(*elements, [&](const std::string& line) {
+    return draining && !planned_elements.contains(line) && absl::StartsWith(line, "owned_mark");
+  });
   return absl::StrCat(Difference("route", planned_routes, *routes),
                       Difference("element", planned_elements, *elements));
 }
 
-std::string AwaitPlan(const Node& node, const AgentOptions& options) {
+std::string AwaitPlan(const Node& node, const AgentOptions& options, bool draining) {
   std::string difference;
   WaitUntil(Agent::kPatience, [&] {
-    difference = DifferenceFromPlan(node, options);
+    difference = DifferenceFromPlan(node, options, "192.0.2.", draining);
     return difference.empty();
   });
   return difference;

@@ -42,11 +42,13 @@ AgentOptions OptionsFor(const Folder& work, const std::vector<std::string>& mani
 // How the node's kernel differs from what `fairlead plan` says with the same flags: IPVS as
 // `ipvsadm --save -n` prints it, or, where that is right, routes and the elements of the firewall's
 // sets. Lines of ipvsadm with `foreign` in them are not looked at. Empty if it does not differ.
+// While endpoints drain, `draining`, real servers of weight 0 that the plan does not have are no
+// difference, nor are virtual servers for marks.
 std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
-                               const std::string& foreign = "192.0.2.");
+                               const std::string& foreign = "192.0.2.", bool draining = false);
 
 // Waits until there is no difference, and returns the last one.
-std::string AwaitPlan(const Node& node, const AgentOptions& options);
+std::string AwaitPlan(const Node& node, const AgentOptions& options, bool draining = false);
 
 // A pod's own manifest.
 std::string PodManifest(const Pod& pod, const std::string& app, bool ready = true);

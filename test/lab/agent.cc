@@ -12,18 +12,14 @@ std::string SocketOf(const Node& node, const AgentOptions& options) {
 }  // namespace
 
 std::vector<std::string> Agent::NodeFlags(const Node& node, const AgentOptions& options) {
-  std::vector<std::string> flags = {"--node-name",
-                                    node.name,
-                                    "--node-ip",
-                                    node.ipv4,
-                                    "--cluster-cidr",
-                                    "10.244.0.0/16",
-                                    "--nodeport-addresses",
-                                    "primary",
-                                    "--state-dir",
-                                    absl::StrCat(options.folder, "/", node.name)};
-  if (!node.ipv6.empty()) {
-    flags.insert(flags.end(), {"--node-ip", node.ipv6, "--cluster-cidr", "fd44::/16"});
+  std::vector<std::string> flags = {"--node-name", node.name,
+                                    "--node-ip",   node.ipv4,
+                                    "--state-dir", absl::StrCat(options.folder, "/", node.name)};
+  if (!node.ipv6.empty()) flags.insert(flags.end(), {"--node-ip", node.ipv6});
+  if (options.default_flags) {
+    flags.insert(flags.end(),
+                 {"--cluster-cidr", "10.244.0.0/16", "--nodeport-addresses", "primary"});
+    if (!node.ipv6.empty()) flags.insert(flags.end(), {"--cluster-cidr", "fd44::/16"});
   }
   for (const std::string& path : options.manifests) {
     flags.insert(flags.end(), {"--manifests", path});
@@ -72,6 +68,7 @@ absl::StatusOr<nlohmann::json> Agent::ListUntil(
 nlohmann::json FindServer(const nlohmann::json& list, const std::string& service,
                           const std::string& kind, bool ipv6) {
   for (const nlohmann::json& server : list.at("virtualServers")) {
+    if (server.at("address").is_null()) continue;  // It has a firewall mark instead.
     const bool is_ipv6 = server.at("address").get<std::string>().find(':') != std::string::npos;
     if (server.at("service") == service && server.at("kind") == kind && is_ipv6 == ipv6) {
       return server;

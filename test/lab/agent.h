@@ -19,10 +19,11 @@ struct AgentOptions {
   // Holds the agent's state, socket and log; one folder may serve several nodes.
   std::string folder;
   std::vector<std::string> flags = {};  // more of them
+  // Before those, the cluster's pod range, and node ports on the node's own addresses only.
+  bool default_flags = true;
 };
 
-// `fairlead proxy` in a node's namespace, with the node's addresses, the cluster's pod range, and
-// node ports on the node's own addresses only. Thread-compatible.
+// `fairlead proxy` in a node's namespace, with the node's addresses. Thread-compatible.
 class Agent {
  public:
   // How long a sync may take on an emulated machine.

@@ -77,6 +77,7 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Create(const ClusterOptions& o
 absl::Status Cluster::Build(const ClusterOptions& options) {
   name_prefix_ = options.name_prefix;
   with_ipv6_ = options.ipv6;
+  pod_bridge_ = options.pod_bridge;
 
   absl::StatusOr<std::unique_ptr<NetNamespace>> lan =
       NetNamespace::Create(absl::StrCat(name_prefix_, "lan"));
@@ -140,9 +141,23 @@ absl::Status Cluster::AddNode(const ClusterOptions& options, int number) {
   steps.Then([&] { return Prepare(*node.net, true); }).Then([&] {
     return AddToLan(*node.net, node.name, node.ipv4, node.ipv6);
   });
+  if (pod_bridge_) steps.Then([&] { return AddPodBridge(node); });
   nodes_.push_back(std::move(node));
   last_pod_number_.push_back(kFirstPodNumber - 1);
   return steps.status();
+}
+
+absl::Status Cluster::AddPodBridge(const Node& node) {
+  absl::StatusOr<std::unique_ptr<RtNetlink>> opened = RtNetlink::Open(*node.net);
+  if (!opened.ok()) return opened.status();
+  RtNetlink& netlink = **opened;
+  Steps steps;
+  steps.Then([&] { return netlink.AddBridge(kPodBridge); })
+      .Then([&] { return netlink.AddAddress(kPodBridge, absl::StrCat(kGateway4, "/32")); })
+      .Then([&] { return netlink.SetUp(kPodBridge); });
+  if (!with_ipv6_) return steps.status();
+  return steps.Then([&] { return netlink.AddAddress(kPodBridge, absl::StrCat(kGateway6, "/64")); })
+      .status();
 }
 
 absl::Status Cluster::AddRoutesBetweenNodes() {
@@ -202,27 +217,44 @@ absl::Status Cluster::ConnectPod(const Pod& pod) {
   RtNetlink& here = **node_opened;
   RtNetlink& there = **pod_opened;
   const std::string& veth = pod.host_veth;
+  const std::string device = pod_bridge_ ? kPodBridge : veth;
 
   Steps steps;
-  steps.Then([&] { return Prepare(*pod.net, false); })
-      .Then([&] { return here.AddVeth(veth, *pod.net, "eth0"); })
-      .Then([&] { return here.AddAddress(veth, absl::StrCat(kGateway4, "/32")); })
-      .Then([&] { return here.SetUp(veth); })
-      .Then([&] { return there.AddAddress("eth0", pod.ipv4); })
+  steps.Then([&] { return Prepare(*pod.net, false); });
+  if (pod_bridge_) {
+    // The node would tell pods that they can reach each other without it: replies to a Service's
+    // clients have to come through it all the same.
+    for (const char* key :
+         {"net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.default.accept_redirects",
+          "net.ipv6.conf.all.accept_redirects", "net.ipv6.conf.default.accept_redirects"}) {
+      steps.Then([&] { return pod.net->SetSysctl(key, "0"); });
+    }
+  }
+  steps.Then([&] { return here.AddVeth(veth, *pod.net, "eth0"); });
+  if (pod_bridge_) {
+    steps.Then([&] { return here.SetUp(veth, kPodBridge); });
+  } else {
+    steps.Then([&] { return here.AddAddress(veth, absl::StrCat(kGateway4, "/32")); }).Then([&] {
+      return here.SetUp(veth);
+    });
+  }
+  steps.Then([&] { return there.AddAddress("eth0", pod.ipv4); })
       .Then([&] { return there.SetUp("eth0"); })
       // With the node's address as the source: the gateway's would be the kernel's choice.
       .Then([&] {
-        return here.SetRoute({.destination = pod.ipv4, .device = veth, .source = node.ipv4});
+        return here.SetRoute({.destination = pod.ipv4, .device = device, .source = node.ipv4});
       })
       .Then([&] {
         return there.SetRoute(
             {.destination = "0.0.0.0/0", .gateway = kGateway4, .device = "eth0", .onlink = true});
       });
   if (!with_ipv6_) return steps.status();
-  return steps.Then([&] { return here.AddAddress(veth, absl::StrCat(kGateway6, "/64")); })
-      .Then([&] { return there.AddAddress("eth0", pod.ipv6); })
+  if (!pod_bridge_) {
+    steps.Then([&] { return here.AddAddress(veth, absl::StrCat(kGateway6, "/64")); });
+  }
+  return steps.Then([&] { return there.AddAddress("eth0", pod.ipv6); })
       .Then([&] {
-        return here.SetRoute({.destination = pod.ipv6, .device = veth, .source = node.ipv6});
+        return here.SetRoute({.destination = pod.ipv6, .device = device, .source = node.ipv6});
       })
       .Then([&] {
         return there.SetRoute({.destination = "::/0", .gateway = kGateway6, .device = "eth0"});

@@ -18,10 +18,12 @@ struct ClusterOptions {
   int node_count = 3;            // 1 to 9
   bool ipv6 = true;              // addresses of both families, or of IPv4 only
   std::string name_prefix = {};  // in front of the namespaces' names, so that clusters can coexist
+  bool pod_bridge = false;       // a node's pods are ports of a bridge `cni0`
 };
 
 // A node `n1`, `n2`, …: `eth0` is on the cluster's LAN, each of its pods on a veth `pod…`.
-// Forwarding is on, and there are routes to the other nodes' pods.
+// Forwarding is on, and there are routes to the other nodes' pods. The pods' gateway addresses are
+// on each veth; with a bridge for pods they are on the bridge, and packets of pods come from there.
 struct Node {
   std::string name;
   std::unique_ptr<NetNamespace> net;
@@ -38,7 +40,7 @@ struct Pod {
   std::unique_ptr<NetNamespace> net;
   std::string ipv4;
   std::string ipv6;       // empty without IPv6
-  std::string host_veth;  // the device on the node
+  std::string host_veth;  // the device on the node, or the bridge's port
 };
 
 // The LAN is a bridge in a namespace `lan`. The client is on it too, as 172.18.0.100 and fd18::100,
@@ -51,6 +53,7 @@ class Cluster {
  public:
   static constexpr int kMaxNodes = 9;
   static constexpr int kMaxPodsPerNode = 250;
+  static constexpr char kPodBridge[] = "cni0";
 
   // Namespaces of the same names are replaced. On an error nothing is left behind.
   static absl::StatusOr<std::unique_ptr<Cluster>> Create(const ClusterOptions& options = {});
@@ -80,12 +83,14 @@ class Cluster {
   absl::Status AddToLan(const NetNamespace& net, absl::string_view port, absl::string_view ipv4,
                         absl::string_view ipv6);
   absl::Status AddNode(const ClusterOptions& options, int number);
+  absl::Status AddPodBridge(const Node& node);
   absl::Status AddRoutesBetweenNodes();
   absl::Status ConnectPod(const Pod& pod);
   absl::StatusOr<int> NextPodNumber(int node_number);
 
   std::string name_prefix_;
   bool with_ipv6_ = true;
+  bool pod_bridge_ = false;
   std::unique_ptr<NetNamespace> lan_;
   std::unique_ptr<RtNetlink> lan_netlink_;
   std::unique_ptr<NetNamespace> client_;
