@@ -10,9 +10,11 @@
 
 namespace fairlead {
 
-std::variant<OfflinePlan, int> PlanOffline(const char* command, const NodeFlags& flags) {
-  const auto say = [command](absl::string_view text) {
-    std::fprintf(stderr, "fairlead %s: %s\n", command, std::string(text).c_str());
+std::variant<OfflinePlan, int> PlanOffline(const char* command, const NodeFlags& flags,
+                                           std::FILE* messages) {
+  const auto say = [command, messages](absl::string_view text) {
+    if (messages == nullptr) return;
+    std::fprintf(messages, "fairlead %s: %s\n", command, std::string(text).c_str());
   };
   absl::StatusOr<NodeSettings> settings = ParseNodeSettings(flags);
   absl::StatusOr<ManifestOptions> options = ParseManifestOptions(flags);

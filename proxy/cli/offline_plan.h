@@ -1,6 +1,7 @@
 // A node's plan from manifests, without an agent and without a kernel.
 #pragma once
 
+#include <cstdio>
 #include <memory>
 #include <variant>
 
@@ -15,8 +16,10 @@ struct OfflinePlan {
   std::unique_ptr<Planner> planner;
 };
 
-// Reads the manifests and plans all Services. Problems and warnings go to stderr, with the name of
-// the command in front; an int is the exit code where nothing could be planned.
-std::variant<OfflinePlan, int> PlanOffline(const char* command, const NodeFlags& flags);
+// Reads the manifests and plans all Services. Problems and warnings go to `messages`, which may be
+// null, with the name of the command in front; an int is the exit code where nothing could be
+// planned.
+std::variant<OfflinePlan, int> PlanOffline(const char* command, const NodeFlags& flags,
+                                           std::FILE* messages = stderr);
 
 }  // namespace fairlead

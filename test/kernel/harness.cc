@@ -11,8 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "proxy/cli/offline_plan.h"
 #include "proxy/kernel/netlink_routes.h"
 #include "proxy/kernel/nft_firewall.h"
+#include "proxy/plan/plan_output.h"
 
 namespace fairlead::lab {
 namespace {
@@ -41,11 +43,22 @@ Lines TableLines(const std::string& text, const std::string& foreign) {
   return lines;
 }
 
-absl::StatusOr<std::string> Plan(const Node& node, const AgentOptions& options,
-                                 const std::string& format) {
-  std::vector<std::string> words = {options.program, "plan", "-o", format};
-  for (std::string& flag : Agent::NodeFlags(node, options)) words.push_back(std::move(flag));
-  return Shell(*node.net, words);
+// As `fairlead plan` has it with the agent's flags. In this process: a start of the program takes a
+// while on an emulated machine.
+absl::StatusOr<std::unique_ptr<Planner>> Plan(const Node& node, const AgentOptions& options) {
+  CLI::App app;
+  fairlead::NodeFlags flags;
+  AddNodeFlags(app, flags, /*required=*/true);
+  std::vector<std::string> words = Agent::NodeFlags(node, options);
+  std::reverse(words.begin(), words.end());  // As CLI11 wants them.
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(error.what());
+  }
+  auto planned = PlanOffline("plan", flags, /*messages=*/nullptr);
+  if (auto* plan = std::get_if<OfflinePlan>(&planned)) return std::move(plan->planner);
+  return absl::UnavailableError("the manifests cannot be planned");
 }
 
 absl::StatusOr<Lines> RoutesInKernel(const Node& node) {
@@ -108,37 +121,37 @@ AgentOptions OptionsFor(const Folder& work, const std::vector<std::string>& mani
 
 std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
                                const std::string& foreign, bool draining) {
-  auto planned = Plan(node, options, "ipvsadm");
-  auto table = Shell(*node.net, "ipvsadm --save -n");
-  if (planned.ok() && table.ok()) {
-    const Lines wanted = TableLines(*planned, foreign);
-    Lines there = TableLines(*table, foreign);
-    std::erase_if(there, [&](const std::string& line) {
-      return draining && !wanted.contains(line) &&
-             (absl::EndsWith(line, " -w 0") || absl::StartsWith(line, "-A -f "));
-    });
-    const std::string difference = Difference("IPVS", wanted, there);
-    if (!difference.empty()) return difference;
-  }
-  auto json = Plan(node, options, "json");
-  auto routes = RoutesInKernel(node);
-  auto elements = ElementsInKernel(node);
-  for (const absl::Status& status :
-       {planned.status(), json.status(), table.status(), routes.status(), elements.status()}) {
+  const auto planned = Plan(node, options);
+  const auto table = Shell(*node.net, "ipvsadm --save -n");
+  for (const absl::Status& status : {planned.status(), table.status()}) {
     if (!status.ok()) return status.ToString();
   }
-  const nlohmann::json plan = nlohmann::json::parse(*json);
+  const DesiredState& desired = (*planned)->desired();
+  const Lines wanted = TableLines(FormatPlanSave(desired), foreign);
+  Lines there = TableLines(*table, foreign);
+  std::erase_if(there, [&](const std::string& line) {
+    return draining && !wanted.contains(line) &&
+           (absl::EndsWith(line, " -w 0") || absl::StartsWith(line, "-A -f "));
+  });
+  const std::string difference = Difference("IPVS", wanted, there);
+  if (!difference.empty()) return difference;
+
+  auto routes = RoutesInKernel(node);
+  auto elements = ElementsInKernel(node);
+  for (const absl::Status& status : {routes.status(), elements.status()}) {
+    if (!status.ok()) return status.ToString();
+  }
+  const std::vector<IpAddress>& sources = (*planned)->config().node_ips;
   Lines planned_routes;
-  for (const nlohmann::json& route : plan.at("routes")) {
-    planned_routes.insert(absl::StrCat(route.at("vip").get<std::string>(), " src ",
-                                       route.at("source").get<std::string>()));
+  for (const IpAddress& vip : desired.Vips()) {
+    const auto source = std::find_if(sources.begin(), sources.end(), [&](const IpAddress& address) {
+      return address.family() == vip.family();
+    });
+    planned_routes.insert(
+        absl::StrCat(vip.Format(), " src ", source == sources.end() ? "none" : source->Format()));
   }
   Lines planned_elements;
-  for (const auto& [set, values] : plan.at("elements").items()) {
-    for (const nlohmann::json& value : values) {
-      planned_elements.insert(absl::StrCat(set, " ", value.get<std::string>()));
-    }
-  }
+  for (const Element& element : desired.Elements()) planned_elements.insert(element.Format());
   std::erase_if(*elements, [&](const std::string& line) {
     return draining && !planned_elements.contains(line) && absl::StartsWith(line, "owned_mark");
   });

@@ -329,8 +329,10 @@ TEST_CASE("Marks stay over a restart, and those of others are left alone") {
   stage.Start();
   CHECK(stage.Run("ipvsadm --save -n") == table);
   CHECK(absl::StrContains(table, "-A -f 7 -s rr"));
-  CHECK(
-      absl::StrContains(stage.agent->process().Log(), "wrote 0 operations, 0 elements, 0 routes"));
+  CHECK(Eventually([&] {
+    return absl::StrContains(stage.agent->process().Log(),
+                             "wrote 0 operations, 0 elements, 0 routes");
+  }));
   CHECK(held.Ask().ok());
   // The other policy needs no mark any more, and takes it away.
   shape.external_policy = "Cluster";

@@ -36,7 +36,7 @@ class TestAgent {
   // A picture, and a pass.
   void FeedAndPass(uint64_t revision, std::vector<Object> objects);
   std::vector<Acknowledgement> TakeAcknowledgements();
-  // Lines of the metrics that start with the text.
+  // Lines of the metrics that start with the text, sorted.
   Lines Measured(const std::string& text) const;
   // Lines of the log that contain the text.
   Lines Logged(const std::string& text) const;

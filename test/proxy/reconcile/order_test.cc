@@ -30,10 +30,41 @@ Plans After() {
                              Vip(Tcp("fd00:96::1", 80), {"fd00:244::2"})})};
 }
 
+constexpr uint32_t kMark = 0x46000001;
+constexpr uint32_t kOtherMark = 0x46000002;
+
+// A load balancer's address and a node port, with both sources and policy to be chosen.
+std::shared_ptr<const ServicePlan> Edge(TrafficPolicy policy, const Lines& pods,
+                                        const Lines& sources) {
+  PlannedVirtualServer balancer = From(LoadBalancer(Tcp("192.0.2.7", 80), pods), sources);
+  PlannedVirtualServer node_port = NodePort(Tcp("192.168.1.1", 30081), pods);
+  if (policy == TrafficPolicy::kCluster) return MakePlan("edge", {balancer, node_port});
+  return MakePlan("edge",
+                  {Local(balancer, kMark), Local(node_port, kMark), Internal(Mark(kMark), pods)});
+}
+
+// An older Service that has the node port of edge, with another mark, and datagrams.
+std::shared_ptr<const ServicePlan> Rival() {
+  const Lines pods = {"10.244.1.7", "10.244.2.7"};
+  auto plan = std::make_shared<ServicePlan>(
+      *MakePlan("rival", {Local(NodePort(Tcp("192.168.1.1", 30081), pods), kOtherMark),
+                          Local(LoadBalancer(Udp("192.0.2.9", 53), pods), kOtherMark),
+                          Internal(Mark(kOtherMark), pods, ipvs::Protocol::kUdp)}));
+  plan->created = absl::InfinitePast();
+  return plan;
+}
+
+// Younger than any other.
+std::shared_ptr<const ServicePlan> Young(const std::shared_ptr<const ServicePlan>& plan) {
+  auto young = std::make_shared<ServicePlan>(*plan);
+  young->created = absl::FromUnixSeconds(1);
+  return young;
+}
+
 // From one to the other: what is in neither list is removed.
 Touched Want(TestNode& node, const Plans& plans) {
   Touched touched;
-  for (const char* service : {"web", "dns", "moves"}) {
+  for (const char* service : {"web", "dns", "moves", "edge", "rival"}) {
     auto wanted = MakePlan(service, {});
     for (const auto& plan : plans) {
       if (plan->service.name == service) wanted = plan;
@@ -50,12 +81,29 @@ struct Transition {
 };
 
 const std::vector<Transition>& Transitions() {
+  const Lines pods = {"10.244.1.2", "10.244.2.2"};
+  const Lines elsewhere = {"10.244.2.2", "10.244.2.3"};
+  const auto cluster = Edge(TrafficPolicy::kCluster, pods, {"10.0.0.0/9"});
+  const auto local = Edge(TrafficPolicy::kLocal, pods, {"10.0.0.0/9"});
+  const auto silent = Edge(TrafficPolicy::kLocal, elsewhere, {"10.0.0.0/9"});
+  const auto wider = Edge(TrafficPolicy::kLocal, pods, {"10.0.0.0/8", "192.0.2.7/32"});
+  const auto open = Edge(TrafficPolicy::kLocal, pods, {});
   static const auto& transitions = *new std::vector<Transition>{
       {"additions", {}, Before()},
       {"changes", Before(), After()},
       {"changes back", After(), Before()},
       {"removals", Before(), {}},
       {"removal of what drops", After(), {}},
+      {"two sets of endpoints come", {}, {local}},
+      {"two sets of endpoints go", {local}, {}},
+      {"policy Cluster to Local", {cluster}, {local}},
+      {"policy Local to Cluster", {local}, {cluster}},
+      {"policy Local without local endpoints", {cluster}, {silent}},
+      {"the end of silence", {silent}, {cluster}},
+      {"sources that overlap", {local}, {wider}},
+      {"sources that are no longer limited", {wider}, {open}},
+      {"a mark that changes", {Young(local)}, {Young(local), Rival()}},
+      {"a mark that changes back", {Young(local), Rival()}, {Young(local)}},
   };
   return transitions;
 }
@@ -81,7 +129,7 @@ TEST_CASE("a Service comes, and goes, in the order that keeps it safe") {
                        "delete hairpin4 10.244.1.2 . 10.244.1.2; "});
 }
 
-TEST_CASE("at no step is a VIP without guard, a port open for nothing, or ours not recorded") {
+TEST_CASE("at no step is a VIP without guard, a port or mark for nothing, or ours not recorded") {
   for (const Transition& transition : Transitions()) {
     DYNAMIC_SECTION(transition.name) {
       TestNode node;
@@ -117,9 +165,8 @@ void CheckCrashes(const Transition& transition, const Plans& then) {
     };
     node.tap.CrashAfter(writes);
     node.Reconcile(Want(node, transition.to));
-    const bool crashed = !node.Failures().empty() || !node.reconciler().Draining().empty();
-
-    node.tap.on_read = node.tap.on_write = [] { return Fate(); };
+    node.Advance(absl::Minutes(1));  // What had to wait for connections.
+    node.tap.Recover();
     Want(node, then);
     REQUIRE(node.Restart().ok());
     node.Reconcile();  // Nothing is touched: what is left over is found.
@@ -127,7 +174,7 @@ void CheckCrashes(const Transition& transition, const Plans& then) {
     CHECK(node.Settle());
     CHECK(wrong == Lines{});
     CHECK(node.Actual() == node.Wanted());
-    if (!crashed) return;
+    if (!node.tap.crashed) return;
     REQUIRE(writes < 200);
   }
 }

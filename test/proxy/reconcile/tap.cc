@@ -27,9 +27,16 @@ std::string Format(const ElementChange& change) {
 
 void Tap::CrashAfter(int count) {
   const int last = writes + count;
+  crashed = false;
   on_write = on_read = [this, last] {
-    return writes < last ? Fate() : Fate{absl::UnavailableError("crashed"), false};
+    if (writes < last) return Fate();
+    crashed = true;
+    return Fate{absl::UnavailableError("crashed"), false};
   };
+}
+
+void Tap::Recover() {
+  on_write = on_read = [] { return Fate(); };
 }
 
 absl::StatusOr<std::vector<ipvs::VirtualServer>> TappedTable::Dump() {

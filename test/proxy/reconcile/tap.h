@@ -29,8 +29,13 @@ struct Tap {
   // Calls of Firewall::Apply, whatever became of them, with the number of changes of each.
   std::vector<size_t> transactions;
 
+  // Whether somebody called after the crash.
+  bool crashed = false;
+
   // After `count` writes from now nothing happens any more, and nothing can be read.
   void CrashAfter(int count);
+  // Everything happens again.
+  void Recover();
 };
 
 class TappedTable : public ipvs::Table {
