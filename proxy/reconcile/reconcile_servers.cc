@@ -199,6 +199,12 @@ void Reconciler::NoteLeaving(const VirtualServerKey& key, ipvs::Protocol protoco
   next_drain_poll_ = now;
 }
 
+void Reconciler::ForgetRealServer(const VirtualServerKey& key, const RealServerKey& real) {
+  auto actual = actual_servers_.find(key);
+  if (actual == actual_servers_.end() || !actual->second.real_servers.contains(real)) return;
+  Remember(Operation::DeleteRealServer(key, real));
+}
+
 void Reconciler::FinishDrains(absl::Time now) {
   if (drains_.empty()) next_drain_poll_ = absl::InfiniteFuture();
   if (now < next_drain_poll_) return;
@@ -217,6 +223,10 @@ void Reconciler::FinishDrains(absl::Time now) {
         operations.push_back(Operation::DeleteRealServer(key, real.key));
       }
     }
+    // A deletion that was not answered has happened, or somebody else was at it.
+    for (const auto& [real, until] : servers) {
+      if (!present.contains(real)) ForgetRealServer(key, real);
+    }
     servers = std::move(present);
   }
   const std::vector<absl::Status> results = ApplyOperations(operations);
@@ -227,7 +237,7 @@ void Reconciler::FinishDrains(absl::Time now) {
   }
   std::erase_if(drains_, [this](const auto& entry) {
     // What was only there for them can go; the next pass sees whether it is still wanted.
-    if (entry.second.empty() && entry.first.is_mark()) found_.virtual_servers.insert(entry.first);
+    if (entry.second.empty() && entry.first.is_mark()) drained_.insert(entry.first);
     return entry.second.empty();
   });
   next_drain_poll_ = drains_.empty() ? absl::InfiniteFuture() : now + kDrainPoll;

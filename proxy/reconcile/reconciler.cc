@@ -238,6 +238,7 @@ Touched Reconciler::TakeWork(const DesiredState& desired, const Touched& touched
   }
   Touched work = TakeFound(desired);
   work.Merge(touched);
+  work.virtual_servers.merge(std::exchange(drained_, {}));
   work.virtual_servers.merge(server_retries_.TakeDue(now));
   work.elements.merge(element_retries_.TakeDue(now));
   work.vips.merge(route_retries_.TakeDue(now));
@@ -290,7 +291,7 @@ void Reconciler::ReconcileRoutes(const DesiredState& desired, const std::set<IpA
 }
 
 absl::Time Reconciler::NextWake() const {
-  if (!found_.empty()) return absl::InfinitePast();
+  if (!drained_.empty()) return absl::InfinitePast();
   return std::min({server_retries_.NextDue(), element_retries_.NextDue(), route_retries_.NextDue(),
                    general_retries_.NextDue(), next_drain_poll_});
 }

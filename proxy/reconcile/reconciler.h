@@ -175,6 +175,8 @@ class Reconciler {
   void NoteLeaving(const ipvs::VirtualServerKey& key, ipvs::Protocol protocol,
                    const std::vector<ipvs::RealServerKey>& leaving, absl::Time now);
   void FinishDrains(absl::Time now);
+  // It was seen not to be there, though we believed it was.
+  void ForgetRealServer(const ipvs::VirtualServerKey& key, const ipvs::RealServerKey& real);
 
   void ReconcileRoutes(const DesiredState& desired, const std::set<IpAddress>& vips,
                        RouteChange::Verb verb, absl::Time now);
@@ -194,7 +196,7 @@ class Reconciler {
   absl::flat_hash_map<ipvs::VirtualServerKey, int> given_marks_;
   absl::flat_hash_map<IpAddress, VipRoute> actual_routes_;
 
-  // Found at the start, or to be looked at again at once.
+  // Found at the start, or by reading the firewall again.
   Touched found_;
   bool hold_removals_ = false;
   // What is held, and the real servers that Adopt found and nobody has wanted yet.
@@ -215,6 +217,8 @@ class Reconciler {
   // Draining real servers of each virtual server, with their deadlines.
   std::map<ipvs::VirtualServerKey, std::map<ipvs::RealServerKey, absl::Time>> drains_;
   absl::Time next_drain_poll_ = absl::InfiniteFuture();
+  // Virtual servers of marks that have lost their last draining real server since the last pass.
+  std::set<ipvs::VirtualServerKey> drained_;
   std::set<ipvs::VirtualServerKey> taken_over_;
   WriteCounters counters_;
 };

@@ -57,6 +57,17 @@ TEST_CASE("what was wanted since the start is removed though removals are held")
   CHECK(node.kernel.table.Get(kOther).ok());
 }
 
+TEST_CASE("a mark that was wanted since the start is removed though removals are held") {
+  const auto key = Tcp("192.0.2.7", 80);
+  const Lines pods = {"10.244.1.2", "10.244.2.2"};
+  HoldingNode node;
+  node.Put(MakePlan(
+      "edge", {Local(LoadBalancer(key, pods), 0x46000001), Internal(Mark(0x46000001), pods)}));
+  node.Remove("edge");
+  CHECK(node.Settle());
+  CHECK(node.Actual() == node.before);
+}
+
 TEST_CASE("what is held and wanted again is as if it had always been wanted") {
   HoldingNode node;
   node.kernel.table.ClearOperations();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <functional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -471,6 +472,54 @@ TEST_CASE("endpoints of marks drain as others do, those of datagrams at once") {
     } else {
       CHECK(node.reconciler().Draining().empty());
       CHECK(node.Actual() == node.Wanted());
+    }
+  }
+}
+
+TEST_CASE("a virtual server that is retired goes though answers are lost, and is looked at once") {
+  struct Row {
+    std::string name;
+    std::function<void(TestNode&)> interfere;
+  };
+  const std::vector<Row> rows = {
+      {"nothing is amiss", [](TestNode&) {}},
+      {"a deletion is not answered",
+       [](TestNode& node) {
+         node.kernel.table.FailWhen(
+             [](const Operation& operation) {
+               return operation == Operation::DeleteRealServer(Mark(kMark), Pod("10.244.2.2"));
+             },
+             {absl::UnknownError("lost"), true});
+       }},
+      {"somebody has deleted a real server",
+       [](TestNode& node) {
+         node.kernel.table.Apply({Operation::DeleteRealServer(Mark(kMark), Pod("10.244.2.2"))});
+       }},
+      {"somebody has deleted it",
+       [](TestNode& node) {
+         node.kernel.table.Apply({Operation::DeleteVirtualServer(Mark(kMark))});
+       }},
+  };
+  for (const Row& row : rows) {
+    DYNAMIC_SECTION(row.name) {
+      TestNode node;
+      node.Put(ShortPlan(kPods));
+      for (const std::string& pod : kPods) {
+        REQUIRE(node.kernel.table.SetConnections(Mark(kMark), Pod(pod), 1, 0).ok());
+      }
+      node.Remove("web");
+      REQUIRE(node.reconciler().Draining().size() == 2);
+      row.interfere(node);
+      node.Advance(absl::Minutes(5));
+      node.kernel.table.ClearFailures();
+      int passes = 0;
+      while (node.reconciler().NextWake() != absl::InfiniteFuture() && passes < 10) {
+        node.Advance(std::max(node.Wait(), absl::ZeroDuration()));
+        ++passes;
+      }
+      CHECK(passes <= 3);
+      CHECK(node.Actual() == Lines{});
+      CHECK(node.reconciler().Draining().empty());
     }
   }
 }

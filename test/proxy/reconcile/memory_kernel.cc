@@ -179,6 +179,7 @@ Lines Reach(MemoryKernel& kernel, const VirtualServerKey& key, Sender sender,
     if (element.set == SetName::kAllowed && element.sources.Contains(source)) let_in = true;
   }
   if (sets.contains(SetName::kLimited) && !let_in) return {"dropped"};
+  if (sets.contains(SetName::kReject)) return {"refused"};
   if (mark == 0 && sets.contains(SetName::kDrop)) return {"dropped"};
   if (sets.contains(SetName::kGuarded) && !sets.contains(SetName::kOpen)) return {"closed"};
   // IPVS falls back to the address where it has nothing for the mark.
