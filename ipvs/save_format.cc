@@ -121,24 +121,6 @@ std::string FormatNetmask(IpFamily family, int prefix_length) {
   return IpAddress::V4(mask).Format();
 }
 
-// The names that ipvsadm has for the flags of a scheduler, comma-separated.
-std::string FormatSchedulerFlags(const VirtualServerConfig& config) {
-  const bool named = config.scheduler == "sh" || config.scheduler == "mh";
-  std::vector<std::string> names;
-  const auto name = [&](uint32_t flag, absl::string_view suffix, absl::string_view number) {
-    if ((config.flags & flag) == 0) return;
-    if (!named) {
-      names.push_back(absl::StrCat("flag-", number));
-    } else if (!suffix.empty()) {
-      names.push_back(absl::StrCat(config.scheduler, suffix));
-    }
-  };
-  name(kFlagScheduler1, "-fallback", "1");
-  name(kFlagScheduler2, "-port", "2");
-  name(kFlagScheduler3, "", "3");
-  return absl::StrJoin(names, ",");
-}
-
 void AppendVirtualServer(const VirtualServer& server, absl::string_view service, std::string* out) {
   const VirtualServerConfig& config = server.config;
   absl::StrAppend(out, "-A ", service, " -s ", config.scheduler);
@@ -163,6 +145,23 @@ void AppendVirtualServer(const VirtualServer& server, absl::string_view service,
 }
 
 }  // namespace
+
+std::string FormatSchedulerFlags(const VirtualServerConfig& config) {
+  const bool named = config.scheduler == "sh" || config.scheduler == "mh";
+  std::vector<std::string> names;
+  const auto name = [&](uint32_t flag, absl::string_view suffix, absl::string_view number) {
+    if ((config.flags & flag) == 0) return;
+    if (!named) {
+      names.push_back(absl::StrCat("flag-", number));
+    } else if (!suffix.empty()) {
+      names.push_back(absl::StrCat(config.scheduler, suffix));
+    }
+  };
+  name(kFlagScheduler1, "-fallback", "1");
+  name(kFlagScheduler2, "-port", "2");
+  name(kFlagScheduler3, "", "3");
+  return absl::StrJoin(names, ",");
+}
 
 std::string FormatSave(absl::Span<const VirtualServer> virtual_servers) {
   size_t lines = virtual_servers.size();

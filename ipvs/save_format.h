@@ -19,4 +19,7 @@ namespace fairlead::ipvs {
 // not.
 std::string FormatSave(absl::Span<const VirtualServer> virtual_servers);
 
+// The names that ipvsadm has for the flags of the scheduler, with commas between: "mh-fallback".
+std::string FormatSchedulerFlags(const VirtualServerConfig& config);
+
 }  // namespace fairlead::ipvs

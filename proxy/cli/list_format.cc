@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "ipvs/save_format.h"
 #include "ipvs/types.h"
 
 namespace fairlead {
@@ -44,11 +45,16 @@ std::string WithName(std::string line, const std::string& name) {
 
 std::string FormatServerLine(const v1::VirtualServer& server) {
   const bool is_mark = server.firewall_mark() != 0;
-  std::string line = absl::StrFormat(
-      "%-4s %s %s", is_mark ? "FWM" : v1::Protocol_Name(server.protocol()),
-      is_mark ? absl::StrCat(server.firewall_mark(), server.family() == v1::IPV6 ? " IPv6" : "")
-              : FormatAddressAndPort(server.address(), server.port()),
-      server.scheduler());
+  // ipvsadm prints marks as signed numbers.
+  const auto mark = static_cast<int32_t>(server.firewall_mark());
+  std::string line =
+      absl::StrFormat("%-4s %s %s", is_mark ? "FWM" : v1::Protocol_Name(server.protocol()),
+                      is_mark ? absl::StrCat(mark, server.family() == v1::IPV6 ? " IPv6" : "")
+                              : FormatAddressAndPort(server.address(), server.port()),
+                      server.scheduler());
+  const std::string flags =
+      ipvs::FormatSchedulerFlags({.scheduler = server.scheduler(), .flags = server.flags()});
+  if (!flags.empty()) absl::StrAppend(&line, " (", flags, ")");
   if (server.persistence_timeout_seconds() > 0) {
     absl::StrAppend(&line, " persistent ", server.persistence_timeout_seconds());
   }
@@ -98,7 +104,11 @@ std::string FormatListJson(const v1::StatusResponse& status,
   document["virtualServers"] = nlohmann::ordered_json::array();
   for (const v1::VirtualServer& server : servers) {
     nlohmann::ordered_json entry;
-    entry["protocol"] = v1::Protocol_Name(server.protocol());
+    if (server.protocol() == v1::PROTOCOL_UNSPECIFIED) {
+      entry["protocol"] = nullptr;  // For a mark that no Service wants any more.
+    } else {
+      entry["protocol"] = v1::Protocol_Name(server.protocol());
+    }
     if (server.firewall_mark() != 0) {
       entry["address"] = nullptr;
       entry["port"] = nullptr;
@@ -107,6 +117,7 @@ std::string FormatListJson(const v1::StatusResponse& status,
       entry["port"] = server.port();
     }
     entry["firewallMark"] = server.firewall_mark();
+    entry["family"] = server.family() == v1::IPV6 ? "IPv6" : "IPv4";
     entry["scheduler"] = server.scheduler();
     entry["persistenceTimeoutSeconds"] = server.persistence_timeout_seconds();
     entry["service"] = server.service_name().empty()

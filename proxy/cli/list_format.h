@@ -16,7 +16,8 @@ std::string FormatListText(const v1::StatusResponse& status,
                            const std::vector<v1::VirtualServer>& servers);
 
 // {"node", "complete", "revision", "virtualServers": [{"protocol", "address", "port",
-//   "firewallMark" (0: none; otherwise address and port are null), "scheduler",
+//   "firewallMark" (0: none; otherwise address and port are null, and so is the protocol where no
+//   Service wants the mark any more), "family" ("IPv4" or "IPv6"), "scheduler",
 //   "persistenceTimeoutSeconds", "service", "portName", "kind", "policy", "verdict",
 //   "realServers": [{"address", "port", "forwarding", "weight", "activeConnections",
 //   "inactiveConnections", "pod", "node", "state"}]}], "failures": [{"object", "message"}],

@@ -47,10 +47,6 @@ absl::Status ParseAddressFlag(const char* flag, const std::string& text,
 }
 
 int Proxy(const ProxyFlags& flags) {
-  spdlog::set_default_logger(spdlog::stderr_color_mt("fairlead"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
-  spdlog::set_level(spdlog::level::from_str(flags.log_level));
-
   absl::StatusOr<NodeSettings> node = ParseNodeSettings(flags.node);
   if (!node.ok()) return Fail(node.status(), kExitUsage);
   absl::StatusOr<ManifestOptions> manifests = ParseManifestOptions(flags.node);
@@ -69,6 +65,9 @@ int Proxy(const ProxyFlags& flags) {
         ParseAddressFlag("--metrics-bind-address", flags.metrics_bind_address, options.metrics)}) {
     if (!status.ok()) return Fail(status, kExitUsage);
   }
+  spdlog::set_default_logger(spdlog::stderr_color_mt("fairlead"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  spdlog::set_level(spdlog::level::from_str(flags.log_level));
   if (absl::Status status = RunNodeAgent(options); !status.ok()) {
     return Fail(status, kExitFailure);
   }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_split.h"
 #include "ipvs/ip_address.h"
+#include "ipvs/types.h"
 
 namespace fairlead {
 namespace {
@@ -117,6 +118,113 @@ TEST_CASE("an endpoint that is too long for its column moves the rest, as with i
         "pod");
 }
 
+v1::VirtualServer MakeMark(uint32_t mark, v1::IpFamily family, const std::string& scheduler) {
+  v1::VirtualServer server;
+  server.set_family(family);
+  server.set_firewall_mark(mark);
+  server.set_scheduler(scheduler);
+  return server;
+}
+
+TEST_CASE("virtual servers for marks are laid out as ipvsadm -L -n") {
+  // Without the names these are the lines of ipvsadm 1.31 for
+  //   ipvsadm -A -f 2147483900 -s lc -p 60
+  //   ipvsadm -A -t 10.0.0.1:80 -s sh -b sh-fallback,sh-port
+  //   ipvsadm -A -f 100 -s rr;    ipvsadm -a -f 100 -r 10.244.1.2:8080 -m -w 1
+  //   ipvsadm -A -f 100 -6 -s rr; ipvsadm -a -f 100 -6 -r [fd00:244::2]:8080 -m -w 1
+  //   ipvsadm -A -f 1174405121 -s mh -b mh-fallback
+  v1::VirtualServer large = MakeMark(2147483900, v1::IPV4, "lc");
+  large.set_flags(ipvs::kFlagPersistent);
+  large.set_persistence_timeout_seconds(60);
+  v1::VirtualServer hashed = MakeServer(v1::TCP, "10.0.0.1", 80, "sh");
+  hashed.set_flags(ipvs::kFlagScheduler1 | ipvs::kFlagScheduler2);
+  v1::VirtualServer four = MakeMark(100, v1::IPV4, "rr");
+  four.set_protocol(v1::UDP);
+  four.set_service_namespace("shop");
+  four.set_service_name("cart");
+  four.set_port_name("http");
+  AddReal(four, "10.244.1.2", 1, 0, 0).set_target_name("cart-5d9c");
+  v1::VirtualServer six = MakeMark(100, v1::IPV6, "rr");
+  AddReal(six, "fd00:244::2", 1, 0, 0).set_target_name("cart-5d9c");
+  v1::VirtualServer affine = MakeMark(1174405121, v1::IPV4, "mh");
+  affine.set_flags(ipvs::kFlagScheduler1);
+  CHECK(FormatListText(MakeStatus(), {large, hashed, four, six, affine}) ==
+        "IP Virtual Server version 1.2.1 (size=4096)\n"
+        "Prot LocalAddress:Port Scheduler Flags                                 Service\n"
+        "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn  Pod\n"
+        "FWM  -2147483396 lc persistent 60\n"
+        "TCP  10.0.0.1:80 sh (sh-fallback,sh-port)\n"
+        "FWM  100 rr                                                            shop/cart:http\n"
+        "  -> 10.244.1.2:8080              Masq    1      0          0          cart-5d9c\n"
+        "FWM  100 IPv6 rr\n"
+        "  -> [fd00:244::2]:8080           Masq    1      0          0          cart-5d9c\n"
+        "FWM  1174405121 mh (mh-fallback)\n");
+}
+
+TEST_CASE("virtual servers for marks as JSON have a mark and a family, and no address") {
+  v1::VirtualServer six = MakeMark(100, v1::IPV6, "rr");
+  six.set_protocol(v1::UDP);
+  six.set_service_namespace("shop");
+  six.set_service_name("cart");
+  six.set_address_kind("Internal");
+  six.set_policy("Cluster");
+  six.set_verdict("reject");
+  const std::string json =
+      FormatListJson(MakeStatus(), {six, MakeMark(4294967295, v1::IPV4, "lc")});
+  CHECK(json == R"({
+  "node": "n1",
+  "complete": true,
+  "revision": 7,
+  "virtualServers": [
+    {
+      "protocol": "UDP",
+      "address": null,
+      "port": null,
+      "firewallMark": 100,
+      "family": "IPv6",
+      "scheduler": "rr",
+      "persistenceTimeoutSeconds": 0,
+      "service": "shop/cart",
+      "portName": "",
+      "kind": "Internal",
+      "policy": "Cluster",
+      "verdict": "reject",
+      "realServers": []
+    },
+    {
+      "protocol": null,
+      "address": null,
+      "port": null,
+      "firewallMark": 4294967295,
+      "family": "IPv4",
+      "scheduler": "lc",
+      "persistenceTimeoutSeconds": 0,
+      "service": "",
+      "portName": "",
+      "kind": "",
+      "policy": "",
+      "verdict": "",
+      "realServers": []
+    }
+  ],
+  "failures": [],
+  "warnings": []
+}
+)");
+}
+
+TEST_CASE("one virtual server for a reader has a line, and one for each real server") {
+  v1::VirtualServer server = MakeMark(1174405121, v1::IPV4, "mh");
+  server.set_flags(ipvs::kFlagScheduler1);
+  AddReal(server, "10.244.1.2", 1, 3, 12).set_state("ready");
+  AddReal(server, "10.244.2.2", 0, 1, 0);
+  CHECK(KernelViewLines(server) ==
+        std::vector<std::string>{
+            "FWM  1174405121 mh (mh-fallback)",
+            "10.244.1.2:8080: weight 1, 3 active and 12 inactive connections, ready",
+            "10.244.2.2:8080: weight 0, 1 active and 0 inactive connections"});
+}
+
 TEST_CASE("a table without virtual servers has its head") {
   CHECK(FormatListText(MakeStatus(), {}) ==
         "IP Virtual Server version 1.2.1 (size=4096)\n"
@@ -143,6 +251,7 @@ TEST_CASE("a list as JSON has everything") {
       "address": "10.96.0.1",
       "port": 80,
       "firewallMark": 0,
+      "family": "IPv4",
       "scheduler": "rr",
       "persistenceTimeoutSeconds": 10800,
       "service": "shop/cart",
@@ -169,6 +278,7 @@ TEST_CASE("a list as JSON has everything") {
       "address": "10.96.0.10",
       "port": 53,
       "firewallMark": 0,
+      "family": "IPv4",
       "scheduler": "lc",
       "persistenceTimeoutSeconds": 0,
       "service": "kube-system/kube-dns",

@@ -187,7 +187,8 @@ TEST_CASE("a command line becomes settings") {
       "--node-name n1 --node-ip fd00:1::1,192.168.1.1 --cluster-cidr 10.244.0.0/16 "
       "--cluster-cidr fd00:244::/48 --masquerade-all --nodeport-addresses primary --scheduler lc "
       "--detect-local-mode InterfaceNamePrefix --pod-interface-name-prefix veth "
-      "--mark-range 0x100-1023 --service-proxy-name fairlead --manifests a.yaml --manifests b --state-dir /state "
+      "--mark-range 0x100-1023 --service-proxy-name fairlead --manifests a.yaml --manifests b "
+      "--state-dir /state "
       "--service-cluster-ip-range 10.0.0.0/16,fd00:96::/112 --service-node-port-range 31000-31999");
   const NodeSettings settings = ParseNodeSettings(flags).value();
   CHECK(settings.node_name == "n1");
