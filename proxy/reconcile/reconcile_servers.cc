@@ -96,6 +96,7 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
       continue;
     }
     if (foreign_servers_.erase(key) > 0 && want != nullptr) taken_over_.insert(key);
+    if (want != nullptr && key.is_mark()) mark_protocols_[key] = want->protocol;
     VirtualServerDiff diff = want == nullptr && key.is_mark() && present != nullptr
                                  ? Retire(key, *present)
                                  : DiffVirtualServer(key, want, present);
@@ -139,6 +140,7 @@ void Reconciler::Remember(const Operation& operation) {
       return;
     case Verb::kDeleteVirtualServer:
       actual_servers_.erase(operation.virtual_server);
+      mark_protocols_.erase(operation.virtual_server);
       drains_.erase(operation.virtual_server);
       return;
     case Verb::kAddRealServer:
@@ -153,8 +155,13 @@ void Reconciler::Remember(const Operation& operation) {
 
 void Reconciler::NoteFlows(const Operation& operation) {
   const VirtualServerKey& key = operation.virtual_server;
+  // Of a mark that nobody has wanted since the start the protocol is not known.
+  const auto known = mark_protocols_.find(key);
+  const ipvs::Protocol protocol = !key.is_mark()                   ? key.protocol
+                                  : known == mark_protocols_.end() ? ipvs::Protocol::kUdp
+                                                                   : known->second;
+  if (protocol != ipvs::Protocol::kUdp) return;
   // What a mark's server balanced has addresses that are not known here.
-  if (!key.is_mark() && key.protocol != ipvs::Protocol::kUdp) return;
   const auto note = [&](const RealServerKey& endpoint) {
     FlowMatch match{.endpoint = endpoint.address, .endpoint_port = endpoint.port};
     if (!key.is_mark()) match.destination = FlowAddress{key.address, key.port};

@@ -195,6 +195,8 @@ class Reconciler {
   // How many of them give each mark.
   absl::flat_hash_map<ipvs::VirtualServerKey, int> given_marks_;
   absl::flat_hash_map<IpAddress, VipRoute> actual_routes_;
+  // Of the marks' virtual servers that were wanted: their keys do not say it.
+  absl::flat_hash_map<ipvs::VirtualServerKey, ipvs::Protocol> mark_protocols_;
 
   // Found at the start, or by reading the firewall again.
   Touched found_;

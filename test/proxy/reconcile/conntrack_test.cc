@@ -158,6 +158,23 @@ TEST_CASE("what pods sent by a mark is forgotten whatever address they asked for
   CHECK(node.kernel.conntrack.flows() == Flows{direct});
 }
 
+TEST_CASE("endpoints of a mark for TCP cost no reading of flows") {
+  const VirtualServerKey address = Tcp("192.0.2.7", 80);
+  const auto plan = [&](const Lines& pods) {
+    return MakePlan("web",
+                    {Local(LoadBalancer(address, pods), kMark), Internal(Mark(kMark), pods)});
+  };
+  TestNode node;
+  node.Put(plan({"10.244.1.2", "10.244.2.2"}));
+  node.kernel.conntrack.AddFlow(Balanced(Udp("10.96.0.10", 53), "10.244.2.2"));
+  const int reads = node.kernel.conntrack.reads();
+  node.Put(plan({"10.244.1.2"}));
+  node.Remove("web");
+  CHECK(node.Settle());
+  CHECK(node.Actual() == Lines{});
+  CHECK(node.kernel.conntrack.reads() == reads);
+}
+
 TEST_CASE("flows that cannot be forgotten are tried again, and it is said") {
   TestNode node;
   node.Put(Dns({"10.244.1.2", "10.244.2.2"}));

@@ -80,7 +80,6 @@ TEST_CASE("a mark is given when its virtual server is complete, and taken before
                        "edit real server 10.244.2.2:8080 of FWM 1174405121 IPv4",
                        "delete real server 10.244.1.2:8080 from FWM 1174405121 IPv4",
                        "delete real server 10.244.2.2:8080 from FWM 1174405121 IPv4",
-                       "delete flows",
                        "delete owned4 192.0.2.7 . tcp . 80; delete guarded4 192.0.2.7; "
                        "delete hairpin4 10.244.1.2 . 10.244.1.2; "});
   trace.clear();
