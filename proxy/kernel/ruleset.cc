@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "proxy/plan/element.h"
 #include "proxy/plan/prefixes.h"
+#include "watcher/fnv.h"
 
 namespace fairlead {
 namespace {
@@ -249,13 +250,6 @@ std::string PostroutingChain(const RulesetConfig& config) {
   return text + "\t}\n";
 }
 
-// FNV-1a, 64 bits: the same in every build, which absl::Hash is not.
-uint64_t Hash(absl::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
-}
-
 // Whether a line of a chain starts a rule; what is indented deeper goes on with one.
 bool StartsRule(absl::string_view line) {
   return absl::ConsumePrefix(&line, "\t\t") && !absl::StartsWith(line, "\t") &&
@@ -268,7 +262,7 @@ std::string RulesetText(const RulesetConfig& config) {
   const std::string body = absl::StrCat(SetsText(), FilterChains(config), PostroutingChain(config));
   return absl::StrCat("# Loaded by `fairlead proxy`. Chains are constant, Services are in sets.\n",
                       "table inet ", kTableName, " {\n", body, "\n", kChainStart, kIdentityPrefix,
-                      absl::StrFormat("%016x", Hash(body)),
+                      absl::StrFormat("%016x", Fnv1a(body)),
                       " {\n\t\tcomment \"Names the ruleset that this table carries\"\n\t}\n}\n");
 }
 

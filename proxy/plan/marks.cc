@@ -7,18 +7,12 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "watcher/fnv.h"
 
 namespace fairlead {
 namespace {
 
 constexpr uint64_t kFewestMarks = 256;
-
-// FNV-1a, 64 bits: the same in every build, which absl::Hash is not.
-uint64_t Hash(absl::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
-}
 
 bool ParseMark(absl::string_view text, uint32_t* mark) {
   text = absl::StripAsciiWhitespace(text);
@@ -88,8 +82,8 @@ uint32_t MarkAllocator::Choose(const ObjectName& service, const MarkedPort& port
   }
   // No name holds a zero byte.
   const uint64_t hash =
-      Hash(absl::StrCat(service.Format(), absl::string_view("\0", 1), port.port_name,
-                        absl::string_view("\0", 1), ipvs::FormatProtocol(port.protocol)));
+      Fnv1a(absl::StrCat(service.Format(), absl::string_view("\0", 1), port.port_name,
+                         absl::string_view("\0", 1), ipvs::FormatProtocol(port.protocol)));
   for (uint64_t step = 0; step < range_.size(); ++step) {
     const uint32_t mark = range_.first + static_cast<uint32_t>((hash + step) % range_.size());
     if (!reserved_.contains(mark) && taken_.insert(mark).second) return mark;

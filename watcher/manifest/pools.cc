@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "watcher/fnv.h"
+
 namespace fairlead::manifest {
 namespace {
 
@@ -29,8 +31,7 @@ bool Probe(uint64_t size, uint64_t lower, uint64_t hash, const Claim& claim) {
 }  // namespace
 
 uint64_t StableHash(absl::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  uint64_t hash = Fnv1a(text);
   // The finaliser of MurmurHash3: short texts differ in the low bits of FNV only.
   hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccd;
   hash = (hash ^ (hash >> 33)) * 0xc4ceb9fe1a85ec53;
