@@ -125,6 +125,16 @@ absl::StatusOr<Explanation> Agent::Explain(const ExplainQuery& query) {
   return *std::move(explanation);
 }
 
+absl::StatusOr<TableSizes> Agent::CountTable() {
+  return Ask<TableSizes>([this] {
+    const Reconciler::Sizes owned = reconciler_.CountOwned();
+    return TableSizes{.services = planner_.desired().plans().size(),
+                      .virtual_servers = owned.virtual_servers,
+                      .real_servers = owned.real_servers,
+                      .draining = owned.draining};
+  });
+}
+
 void Agent::AnswerQuestions() {
   std::vector<std::function<void()>> questions;
   {
@@ -135,7 +145,7 @@ void Agent::AnswerQuestions() {
 }
 
 absl::Time Agent::NextPass() const {
-  if (!complete_) return absl::InfiniteFuture();
+  if (!complete_) return saved_usable_at_;
   if (!adopted_) return next_adoption_;
   return std::min({reconciler_.NextWake(), next_configuration_, signs_.health_checks.NextRetry()});
 }
@@ -144,12 +154,21 @@ void Agent::Pass() {
   if (std::optional<FeedUpdate> update = environment_.take_update()) {
     ApplyUpdate(*update, snapshot_);
     position_ = update->position;
+    partial_ = update->partial;
     received_ = std::min(received_, update->received);
-    signs_.health.ChangePending(update->received);
-    complete_ = true;
+    saved_ = update->saved;
+    if (update->oldest_trigger) {
+      oldest_trigger_ =
+          std::min(oldest_trigger_.value_or(*update->oldest_trigger), *update->oldest_trigger);
+    }
+    if (!saved_) {
+      signs_.health.ChangePending(update->received);
+      complete_ = true;
+    }
   }
-  if (!complete_) return;
   const absl::Time now = environment_.now();
+  if (!complete_ && saved_) complete_ = UseSavedPicture(now);
+  if (!complete_) return;
   if (!adopted_ && !Adopt(now)) return;
 
   const std::set<ObjectName> dirty = snapshot_.TakeDirtyServices();
@@ -164,7 +183,7 @@ void Agent::Pass() {
   bool all_planned = false;
   if (std::exchange(config_stale_, false)) touched = Reconfigure(now, all_planned);
   if (!all_planned) touched.Merge(planner_.Replan(snapshot_, dirty));
-  reconciler_.HoldRemovals(position_.revision < hold_until_);
+  reconciler_.HoldRemovals(partial_);
   ReconcileAll(touched);
   signs_.health.ChangesDone(programmed_);
   std::set<ObjectName> checked = dirty;
@@ -182,9 +201,12 @@ void Agent::AddressesChanged() {
   Wake();
 }
 
-void Agent::HoldRemovalsUntil(uint64_t revision) {
-  hold_until_ = revision;
-  Wake();
+bool Agent::UseSavedPicture(absl::Time now) {
+  if (saved_usable_at_ == absl::InfiniteFuture()) saved_usable_at_ = now + kSavedPictureGrace;
+  if (now < saved_usable_at_) return false;
+  spdlog::warn("no feeder answers: using the picture that was saved {} ago",
+               absl::FormatDuration(absl::Trunc(now - *saved_, absl::Seconds(1))));
+  return true;
 }
 
 bool Agent::Adopt(absl::Time now) {
@@ -286,6 +308,7 @@ void Agent::ReconcileAll(const Touched& touched) {
     reconciler_.ReconcileUrgent(planner_.desired(), urgent, start);
   }
   reconciler_.Reconcile(planner_.desired(), touched, environment_.now());
+  signs_.metrics.ObserveSync(environment_.now() - start);
   programmed_ = environment_.now();
 
   const WriteCounters& after = reconciler_.counters();
@@ -380,6 +403,10 @@ void Agent::Acknowledge(absl::Time now) {
   const bool fresh = received_ != absl::InfiniteFuture();
   if (!fresh && acknowledged_ == position_ && acknowledged_failures_ == failures) return;
   const absl::Duration took = fresh ? now - received_ : absl::ZeroDuration();
+  if (fresh && oldest_trigger_ && *oldest_trigger_ <= now) {
+    signs_.metrics.ObserveProgramming(now - *oldest_trigger_);
+  }
+  oldest_trigger_.reset();
   environment_.acknowledge(position_, took, failures);
   acknowledged_ = position_;
   acknowledged_failures_ = std::move(failures);
@@ -392,6 +419,7 @@ AgentReport Agent::MakeReport() const {
   report.complete = complete_;
   report.revision = programmed_ == absl::InfinitePast() ? 0 : position_.revision;
   report.programmed = programmed_;
+  report.saved = saved_;
   for (const auto& [name, plan] : planner_.desired().plans()) report.plans.push_back(plan);
   report.servers = planner_.desired().VirtualServers();
   report.owned = reconciler_.OwnedVirtualServers();

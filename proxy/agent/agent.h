@@ -54,6 +54,10 @@ struct AgentSigns {
   AgentMetrics& metrics;
 };
 
+// How long after the start a feeder has to answer before a saved picture is used: one that answers
+// has the newer one.
+inline constexpr absl::Duration kSavedPictureGrace = absl::Seconds(3);
+
 // Owns the picture, the planner and what follows from them; the thread in Run is the only one that
 // touches them and the reconciler. What
 // wakes, stops or asks it is thread-safe.
@@ -72,12 +76,10 @@ class Agent {
   // The addresses of the node's devices are others.
   void AddressesChanged();
 
-  // Until the picture of this revision has come, what was in the kernel before the agent started
-  // stays though nobody wants it: some of the objects behind it could not be read.
-  void HoldRemovalsUntil(uint64_t revision);
-
   // Made by Run between two passes. UNAVAILABLE: Run has ended, or is too busy to answer in time.
   absl::StatusOr<AgentReport> Report();
+  // The same.
+  absl::StatusOr<TableSizes> CountTable();
   // The same; INVALID_ARGUMENT: the query lacks something; FAILED_PRECONDITION: nothing is planned
   // yet.
   absl::StatusOr<Explanation> Explain(const ExplainQuery& query);
@@ -88,6 +90,8 @@ class Agent {
   absl::Time NextPass() const;
 
  private:
+  // Whether a picture that no feeder has confirmed is to be acted upon by now.
+  bool UseSavedPicture(absl::Time now);
   bool Adopt(absl::Time now);
   absl::Status ReadAddresses();
   // The node's configuration with what is known now; what it touches.
@@ -125,12 +129,18 @@ class Agent {
   absl::Time next_adoption_ = absl::InfinitePast();
   Backoff adoption_backoff_;
   FeedPosition position_;  // Of the picture.
+  bool partial_ = false;   // Likewise.
+  // When it was saved, of a picture that no feeder has confirmed.
+  std::optional<absl::Time> saved_;
+  // Until then a feeder may still answer before such a picture is used.
+  absl::Time saved_usable_at_ = absl::InfiniteFuture();
   // Told to the feed.
   FeedPosition acknowledged_;
   std::vector<ObjectFailure> acknowledged_failures_;
   absl::Time received_ = absl::InfiniteFuture();
+  // When a source learnt of the oldest change that is not carried out.
+  std::optional<absl::Time> oldest_trigger_;
   absl::Time programmed_ = absl::InfinitePast();
-  std::atomic<uint64_t> hold_until_ = 0;
   std::atomic<bool> addresses_changed_ = false;
   // Written to the log already.
   std::set<std::string> logged_warnings_;

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proxy/cli/version.h"
+#include "watcher/feed/proto_time.h"
 
 namespace fairlead {
 namespace {
@@ -172,9 +173,7 @@ grpc::Status InspectService::Status(grpc::ServerContext* /*context*/,
   response->set_complete(report->complete);
   response->set_revision(report->revision);
   if (report->programmed != absl::InfinitePast()) {
-    response->mutable_programmed()->set_seconds(absl::ToUnixSeconds(report->programmed));
-    response->mutable_programmed()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(
-        report->programmed - absl::FromUnixSeconds(absl::ToUnixSeconds(report->programmed)))));
+    EncodeTime(report->programmed, response->mutable_programmed());
   }
   response->set_services(static_cast<uint32_t>(report->plans.size()));
   response->set_virtual_servers(static_cast<uint32_t>(report->owned.size()));
@@ -194,6 +193,16 @@ grpc::Status InspectService::Status(grpc::ServerContext* /*context*/,
   response->set_elements_written(report->counters.elements);
   response->set_routes_written(report->counters.routes);
   response->set_kernel_table(ReadKernelTableTitle());
+  const FeedFreshness feed = environment_.feed();
+  v1::FeedState* state = response->mutable_feed();
+  state->set_connected(feed.connected);
+  state->set_feeder(feed.feeder);
+  state->set_revision(feed.revision);
+  state->set_head_revision(feed.head_revision);
+  if (feed.current_as_of != absl::InfinitePast()) {
+    EncodeTime(feed.current_as_of, state->mutable_current_as_of());
+  }
+  state->set_saved_picture(feed.saved);
   return grpc::Status::OK;
 }
 

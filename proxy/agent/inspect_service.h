@@ -10,6 +10,7 @@
 #include "ipvs/table.h"
 #include "proxy/agent/report.h"
 #include "proxy/explain/explain.h"
+#include "proxy/health/node_health.h"
 
 namespace fairlead {
 
@@ -17,6 +18,7 @@ namespace fairlead {
 struct InspectEnvironment {
   std::function<absl::StatusOr<AgentReport>()> report;
   std::function<absl::StatusOr<Explanation>(const ExplainQuery&)> explain;
+  std::function<FeedFreshness()> feed;
   // Opens the kernel's table in the agent's network namespace.
   std::function<absl::StatusOr<std::unique_ptr<ipvs::Table>>()> open_table;
 };

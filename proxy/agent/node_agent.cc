@@ -1,18 +1,12 @@
 #include "proxy/agent/node_agent.h"
 
-#include <grpcpp/grpcpp.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
+#include <chrono>
 #include <filesystem>
-#include <limits>
 #include <memory>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -20,8 +14,10 @@
 #include "ipvs/kernel_table.h"
 #include "ipvs/scheduler_probe.h"
 #include "proxy/agent/agent.h"
+#include "proxy/agent/feed_origin.h"
 #include "proxy/agent/inspect_service.h"
 #include "proxy/cli/version.h"
+#include "proxy/daemon/daemon.h"
 #include "proxy/health/http_server.h"
 #include "proxy/kernel/address_monitor.h"
 #include "proxy/kernel/netlink_conntrack.h"
@@ -29,9 +25,9 @@
 #include "proxy/kernel/nft_firewall.h"
 #include "proxy/kernel/sysctl.h"
 #include "watcher/feed/feed_client.h"
-#include "watcher/feed/feed_in_process.h"
 #include "watcher/feed/feed_mailbox.h"
-#include "watcher/manifest/manifest_source.h"
+#include "watcher/feed/picture_file.h"
+#include "watcher/feed/picture_saver.h"
 
 namespace fairlead {
 namespace {
@@ -56,91 +52,50 @@ absl::Status CheckScheduler(const std::string& name) {
   return absl::OkStatus();
 }
 
-// Removes a socket that nobody answers on.
-absl::Status ClearSocket(const std::string& path) {
+FeedFreshness FreshnessOf(const FeedClientStatus& status) {
+  return {.connected = status.connected,
+          .feeder = status.feeder,
+          .revision = status.position.revision,
+          .head_revision = status.head_revision,
+          .current_as_of = status.last_complete,
+          .saved = status.unconfirmed};
+}
+
+// The picture that an agent on this node saved last; nullopt where there is none that can be used,
+// which costs nothing but the head start.
+std::optional<SavedPicture> ReadSavedPicture(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-  if (error) {
-    return absl::PermissionDeniedError(
-        absl::StrCat("--socket: the folder of ", path, ": ", error.message()));
+  RemoveTemporaryPicture(path);
+  absl::StatusOr<SavedPicture> picture = LoadPicture(path);
+  if (picture.ok()) return *std::move(picture);
+  if (absl::IsNotFound(picture.status())) return std::nullopt;
+  spdlog::error("{}", std::string(picture.status().message()));
+  if (absl::IsDataLoss(picture.status()) || absl::IsFailedPrecondition(picture.status())) {
+    if (absl::Status aside = SetAside(path); !aside.ok()) {
+      spdlog::error("{}", std::string(aside.message()));
+    }
   }
-  sockaddr_un address{};
-  if (path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(absl::StrCat("--socket: ", path, " is too long: at most ",
-                                                   sizeof(address.sun_path) - 1, " bytes"));
-  }
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const bool answered =
-      fd >= 0 && connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
-  const int connect_error = errno;
-  if (fd >= 0) close(fd);
-  if (answered) {
-    return absl::AlreadyExistsError(absl::StrCat("--socket: another agent answers at ", path));
-  }
-  if (connect_error == ECONNREFUSED) std::filesystem::remove(path, error);
-  return absl::OkStatus();
+  return std::nullopt;
 }
 
-absl::StatusOr<std::unique_ptr<grpc::Server>> ServeInspection(InspectService& service,
-                                                              const std::string& path) {
-  if (absl::Status status = ClearSocket(path); !status.ok()) return status;
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort(absl::StrCat("unix:", path), grpc::InsecureServerCredentials());
-  builder.RegisterService(&service);
-  // What it tells is for the machine's administrators.
-  const mode_t mask = umask(0077);
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  umask(mask);
-  if (server == nullptr) {
-    return absl::InternalError(absl::StrCat("--socket: cannot listen at ", path));
-  }
-  return server;
+// It may lack what has come since: nothing that is in the kernel is removed for it.
+FeedUpdate ToUpdate(const SavedPicture& picture) {
+  return {.position = picture.position,
+          .partial = true,
+          .saved = picture.saved,
+          .snapshot = true,
+          .upserts = picture.objects,
+          .received = absl::Now()};
 }
 
-// Blocks the signals that end the agent, for this thread and those it starts.
-sigset_t BlockSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signals;
-}
-
-void PutReading(const Reading& reading, Journal& journal, Agent& agent) {
-  // A path of which nothing is known yet may hold Services that are in the kernel.
-  if (!reading.complete) return;
-  // So may a file: its Services go on as they are until it can be read.
-  if (!reading.unread.empty()) agent.HoldRemovalsUntil(std::numeric_limits<uint64_t>::max());
-  journal.Replace(reading.picture, absl::Now());
-  journal.MarkComplete();
-  if (reading.unread.empty()) agent.HoldRemovalsUntil(journal.head_revision());
-}
-
-absl::Status ServeSigns(HttpServer& http, const NodeAgentOptions& options, NodeHealth& health,
-                        AgentMetrics& metrics) {
-  const auto listen = [&http](absl::string_view flag, const std::optional<HttpAddress>& at,
-                              const HttpHandler& handler) -> absl::Status {
-    if (!at.has_value()) return absl::OkStatus();
-    const bool both = !at->address.is_v4() && at->address.IsUnspecified();
-    const auto port = http.Listen(at->address, at->port, handler, {.dual_stack = both});
-    if (port.ok()) return absl::OkStatus();
-    return {port.status().code(), absl::StrCat(flag, ": ", port.status().message())};
-  };
-  absl::Status status =
-      listen("--healthz-bind-address", options.healthz, [&health](const HttpRequest& request) {
-        const absl::Time now = absl::Now();
-        return AnswerNodeHealth(request.path, health.Check(now), now);
-      });
-  status.Update(
-      listen("--metrics-bind-address", options.metrics, [&metrics](const HttpRequest& request) {
-        if (request.path != "/metrics") return HttpResponse{.status = 404, .body = "not found\n"};
-        return HttpResponse{.headers = {{"Content-Type", kMetricsContentType}},
-                            .body = metrics.Render()};
-      }));
-  return status;
+std::unique_ptr<PictureSaver> MakeSaver(const std::string& path) {
+  if (path.empty()) return nullptr;
+  return std::make_unique<PictureSaver>(
+      PictureSaverOptions{.save = [path](const FeedPosition& position, absl::Time when,
+                                         const std::vector<Object>& objects) {
+        return SavePicture(path, position, when, objects);
+      }});
 }
 
 absl::StatusOr<std::unique_ptr<ipvs::Table>> OpenTable() {
@@ -161,7 +116,7 @@ ExplainQuery WithInterface(ExplainQuery query) {
 }  // namespace
 
 absl::Status RunNodeAgent(const NodeAgentOptions& options) {
-  const sigset_t signals = BlockSignals();
+  const EndSignals signals;
   auto table = ipvs::KernelTable::Open();
   if (!table.ok()) return table.status();
   auto firewall = NftFirewall::Open();
@@ -174,28 +129,35 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
 
   auto conntrack = NetlinkConntrack::Open();
   if (!conntrack.ok()) return conntrack.status();
+  auto origin = FeedOrigin::Make(options.feed);
+  if (!origin.ok()) return origin.status();
   NodeHealth health(options.sync_period);
   AgentMetrics metrics;
-  auto http = HttpServer::Start();
-  if (!http.ok()) return http.status();
-  if (absl::Status status = ServeSigns(**http, options, health, metrics); !status.ok()) {
-    return status;
-  }
-  HealthCheckPorts health_checks(**http, [&health] { return health.Check(absl::Now()).healthy; });
+  auto check_ports = HttpServer::Start();
+  if (!check_ports.ok()) return check_ports.status();
+  HealthCheckPorts health_checks(**check_ports,
+                                 [&health] { return health.Check(absl::Now()).healthy; });
 
   Reconciler reconciler(**table, **firewall, **routes, **conntrack,
                         {.drain_timeout = options.drain_timeout});
-  InProcessFeed feed;
+  const std::unique_ptr<PictureSaver> saver = MakeSaver(options.picture_path);
   Agent* to_wake = nullptr;
   FeedMailbox mailbox([&to_wake, &health] {
     health.ChangePending(absl::Now());
     to_wake->Wake();
   });
-  FeedClient client(feed.MakeChannel(), {.node_name = options.node.node_name}, mailbox);
+  FeedClient client(
+      (*origin)->Targets(),
+      {.node_name = options.node.node_name, .agent = absl::StrCat("fairlead/", kVersion)}, mailbox);
   Agent agent(
       options.node,
       {.now = absl::Now,
-       .take_update = [&mailbox] { return mailbox.Take(); },
+       .take_update =
+           [&mailbox, &saver] {
+             std::optional<FeedUpdate> update = mailbox.Take();
+             if (update && !update->saved && saver != nullptr) saver->Put(*update);
+             return update;
+           },
        .acknowledge =
            [&client](const FeedPosition& position, absl::Duration took,
                      const std::vector<ObjectFailure>& failures) {
@@ -212,25 +174,54 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
       {.report = [&agent] { return agent.Report(); },
        .explain =
            [&agent](ExplainQuery query) { return agent.Explain(WithInterface(std::move(query))); },
+       .feed = [&client] { return FreshnessOf(client.status()); },
        .open_table = OpenTable});
-  auto inspection_server = ServeInspection(inspection, options.socket);
+  auto inspection_server = ServeOnUnixSocket(inspection, options.socket);
   if (!inspection_server.ok()) return inspection_server.status();
-  ManifestSource source(options.manifests);
-  absl::Status started = source.Start(
-      [&feed, &agent](const Reading& reading) { PutReading(reading, feed.journal(), agent); });
-  if (!started.ok()) return started;
+  // A server each: a scrape waits for the agent between two passes, a probe for nobody.
+  auto health_server = HttpServer::Start();
+  if (!health_server.ok()) return health_server.status();
+  auto metrics_server = HttpServer::Start();
+  if (!metrics_server.ok()) return metrics_server.status();
+  absl::Status listening = ListenHttp(**health_server, "--healthz-bind-address", options.healthz,
+                                      [&health, &client](const HttpRequest& request) {
+                                        const absl::Time now = absl::Now();
+                                        return AnswerNodeHealth(request.path, health.Check(now),
+                                                                FreshnessOf(client.status()), now);
+                                      });
+  listening.Update(ListenHttp(**metrics_server, "--metrics-bind-address", options.metrics,
+                              [&agent, &client, &metrics](const HttpRequest& request) {
+                                if (request.path != "/metrics")
+                                  return HttpResponse{.status = 404, .body = "not found\n"};
+                                metrics.SetFeed(FreshnessOf(client.status()), absl::Now());
+                                // Of an agent that is too busy to count, the last numbers stand.
+                                if (const auto sizes = agent.CountTable(); sizes.ok())
+                                  metrics.SetTableSizes(*sizes);
+                                return HttpResponse{
+                                    .headers = {{"Content-Type", kMetricsContentType}},
+                                    .body = metrics.Render()};
+                              }));
+  if (!listening.ok()) return listening;
+  if (absl::Status started = (*origin)->Start(); !started.ok()) return started;
 
   spdlog::info("fairlead {} on node {}, answers inspections at {}", kVersion,
                options.node.node_name, options.socket);
-  client.Start();
+  std::optional<SavedPicture> known;
+  if (saver != nullptr) known = ReadSavedPicture(options.picture_path);
+  if (known) {
+    saver->Begin(*known);
+    mailbox.Put(ToUpdate(*known));
+    client.StartFrom(known->position, known->saved);
+  } else {
+    client.Start();
+  }
   std::thread loop([&agent] { agent.Run(); });
-  int signal = 0;
-  sigwait(&signals, &signal);
-  spdlog::info("{}: stopping, the kernel is left as it is", strsignal(signal));
+  spdlog::info("{}: stopping, the kernel is left as it is", signals.Wait());
   agent.Stop();
   loop.join();
-  source.Stop();
+  (*origin)->Stop();
   client.Stop();
+  if (saver != nullptr) saver->Stop();
   (*inspection_server)->Shutdown(std::chrono::system_clock::now());
   unlink(options.socket.c_str());
   return absl::OkStatus();

@@ -1,25 +1,22 @@
 // A node agent with everything that it is made of: the one place that knows every part.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "proxy/agent/feed_origin.h"
 #include "proxy/agent/node_settings.h"
-#include "watcher/manifest/manifest_reader.h"
+#include "proxy/daemon/daemon.h"
 
 namespace fairlead {
 
-struct HttpAddress {
-  IpAddress address;  // "::" is all addresses of both families.
-  uint16_t port = 0;
-};
-
 struct NodeAgentOptions {
   NodeSettings node;
-  ManifestOptions manifests;
+  FeedOriginOptions feed;
+  // Where the last complete picture of a cluster is kept; empty: nowhere.
+  std::string picture_path;
   // The Unix socket for inspections; its folder is made where it is not there.
   std::string socket;
   absl::Duration drain_timeout;

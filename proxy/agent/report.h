@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct AgentReport {
   std::string node_name;
   // A complete picture has come; before that nothing is planned.
   bool complete = false;
+  // When the picture was saved, if it was read from disk and no feeder has confirmed it.
+  std::optional<absl::Time> saved;
   // Carried out last, and when; 0 and InfinitePast before that.
   uint64_t revision = 0;
   absl::Time programmed = absl::InfinitePast();

@@ -21,5 +21,6 @@ void AddProxyCommand(CLI::App& app, Run& run);
 void AddPlanCommand(CLI::App& app, Run& run);
 void AddExplainCommand(CLI::App& app, Run& run);
 void AddListCommand(CLI::App& app, Run& run);
+void AddWatcherCommand(CLI::App& app, Run& run);
 
 }  // namespace fairlead

@@ -125,7 +125,7 @@ void AddExplainCommand(CLI::App& app, Run& run) {
   command->add_option("-o,--output", flags->output, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
-  AddNodeFlags(*command, flags->node, /*required=*/false);
+  AddNodeFlags(*command, flags->node, Required::kNothing);
   command->callback([flags, &run] { run = [flags] { return RunExplain(*flags); }; });
 }
 

@@ -48,6 +48,8 @@ int List(const ListFlags& flags) {
   if (!listing->status.complete()) {
     std::fputs("fairlead list: the agent waits for its first complete picture\n", stderr);
   }
+  const std::string feed = DescribeStaleFeed(listing->status.feed(), absl::Now());
+  if (!feed.empty()) std::fprintf(stderr, "fairlead list: %s\n", feed.c_str());
   for (const v1::Problem& failure : listing->status.failures()) {
     std::fprintf(stderr, "fairlead list: not in the kernel, will be tried again: %s: %s\n",
                  failure.object().c_str(), failure.message().c_str());

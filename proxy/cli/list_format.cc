@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "ipvs/save_format.h"
 #include "ipvs/types.h"
+#include "watcher/feed/proto_time.h"
 
 namespace fairlead {
 namespace {
@@ -95,12 +96,35 @@ std::vector<std::string> KernelViewLines(const v1::VirtualServer& server) {
   return lines;
 }
 
+std::string DescribeStaleFeed(const v1::FeedState& feed, absl::Time now) {
+  // Until a heartbeat confirms that there is nothing newer.
+  constexpr absl::Duration kOld = absl::Seconds(10);
+  if (!feed.has_current_as_of()) {
+    return feed.connected() ? "" : absl::StrCat("no answer from ", feed.feeder());
+  }
+  const absl::Duration age = now - DecodeTime(feed.current_as_of());
+  if (feed.connected() && age < kOld) return "";
+  const std::string old = absl::FormatDuration(absl::Trunc(age, absl::Seconds(1)));
+  const std::string picture = absl::StrCat(
+      feed.saved_picture() ? "the picture is one from disk, saved " : "the picture was current ",
+      old, " ago");
+  return feed.connected() ? picture : absl::StrCat("no feeder answers; ", picture);
+}
+
 std::string FormatListJson(const v1::StatusResponse& status,
                            const std::vector<v1::VirtualServer>& servers) {
   nlohmann::ordered_json document;
   document["node"] = status.node_name();
   document["complete"] = status.complete();
   document["revision"] = status.revision();
+  const v1::FeedState& feed = status.feed();
+  document["feed"] = {{"connected", feed.connected()}, {"feeder", feed.feeder()},
+                      {"revision", feed.revision()},   {"headRevision", feed.head_revision()},
+                      {"currentAsOf", nullptr},        {"savedPicture", feed.saved_picture()}};
+  if (feed.has_current_as_of()) {
+    document["feed"]["currentAsOf"] = absl::FormatTime(
+        "%Y-%m-%d%ET%H:%M:%E3SZ", DecodeTime(feed.current_as_of()), absl::UTCTimeZone());
+  }
   document["virtualServers"] = nlohmann::ordered_json::array();
   for (const v1::VirtualServer& server : servers) {
     nlohmann::ordered_json entry;

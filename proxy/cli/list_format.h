@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "fairlead/v1/inspect.pb.h"
 
 namespace fairlead {
@@ -15,15 +16,20 @@ namespace fairlead {
 std::string FormatListText(const v1::StatusResponse& status,
                            const std::vector<v1::VirtualServer>& servers);
 
-// {"node", "complete", "revision", "virtualServers": [{"protocol", "address", "port",
-//   "firewallMark" (0: none; otherwise address and port are null, and so is the protocol where no
-//   Service wants the mark any more), "family" ("IPv4" or "IPv6"), "scheduler",
+// {"node", "complete", "revision", "feed": {"connected", "feeder", "revision", "headRevision",
+//   "currentAsOf" (null before the first picture), "savedPicture"}, "virtualServers": [{"protocol",
+//   "address", "port", "firewallMark" (0: none; otherwise address and port are null, and so is the
+//   protocol where no Service wants the mark any more), "family" ("IPv4" or "IPv6"), "scheduler",
 //   "persistenceTimeoutSeconds", "service", "portName", "kind", "policy", "verdict",
 //   "realServers": [{"address", "port", "forwarding", "weight", "activeConnections",
 //   "inactiveConnections", "pod", "node", "state"}]}], "failures": [{"object", "message"}],
 //   "warnings": […]}, indented by two spaces.
 std::string FormatListJson(const v1::StatusResponse& status,
                            const std::vector<v1::VirtualServer>& servers);
+
+// What there is to say where no feeder answers, or its newest picture has not come; empty
+// otherwise.
+std::string DescribeStaleFeed(const v1::FeedState& feed, absl::Time now);
 
 // One virtual server for a reader: how it balances, then a line for each real server with its
 // weight and connections.

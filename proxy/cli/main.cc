@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   fairlead::Run run;
   fairlead::AddProxyCommand(app, run);
+  fairlead::AddWatcherCommand(app, run);
   fairlead::AddPlanCommand(app, run);
   fairlead::AddExplainCommand(app, run);
   fairlead::AddListCommand(app, run);

@@ -10,10 +10,6 @@
 namespace fairlead {
 namespace {
 
-absl::Status InFlag(const char* flag, const absl::Status& status) {
-  return absl::InvalidArgumentError(absl::StrCat(flag, ": ", status.message()));
-}
-
 // Each value may hold several, with commas between.
 template <typename Parse>
 auto ParseList(const char* flag, const std::vector<std::string>& values, Parse parse)
@@ -73,11 +69,10 @@ absl::Status ParseLocalMode(const NodeFlags& flags, NodeSettings& settings) {
 
 }  // namespace
 
-void AddNodeFlags(CLI::App& command, NodeFlags& flags, bool required) {
+void AddNodeFlags(CLI::App& command, NodeFlags& flags, Required required) {
   const std::string node = "Node";
-  const std::string source = "Source";
   command.add_option("--node-name", flags.node_name, "Name of this node")
-      ->required(required)
+      ->required(required != Required::kNothing)
       ->group(node);
   command
       .add_option("--node-ip", flags.node_ips,
@@ -125,25 +120,7 @@ void AddNodeFlags(CLI::App& command, NodeFlags& flags, bool required) {
           "--service-proxy-name", flags.service_proxy_name,
           "Serve only Services whose label service.kubernetes.io/service-proxy-name is this")
       ->group(node);
-  command
-      .add_option("--manifests", flags.manifests,
-                  "Files and folders of manifests; may be given several times")
-      ->required(required)
-      ->group(source);
-  command
-      .add_option("--state-dir", flags.state_dir,
-                  "Where allocated addresses and node ports are kept; default: nowhere")
-      ->group(source);
-  command
-      .add_option("--service-cluster-ip-range", flags.service_cluster_ip_range,
-                  "Addresses for Services that name none; one prefix of each family")
-      ->capture_default_str()
-      ->group(source);
-  command
-      .add_option("--service-node-port-range", flags.service_node_port_range,
-                  "Node ports for Services that name none")
-      ->capture_default_str()
-      ->group(source);
+  AddManifestFlags(command, flags, /*required=*/required == Required::kNodeAndManifests);
 }
 
 absl::StatusOr<NodeSettings> ParseNodeSettings(const NodeFlags& flags) {
@@ -180,19 +157,6 @@ absl::StatusOr<NodeSettings> ParseNodeSettings(const NodeFlags& flags) {
   settings.default_scheduler = flags.scheduler;
   if (!flags.service_proxy_name.empty()) settings.service_proxy_name = flags.service_proxy_name;
   return settings;
-}
-
-absl::StatusOr<ManifestOptions> ParseManifestOptions(const NodeFlags& flags) {
-  ManifestOptions options;
-  options.paths = flags.manifests;
-  options.state_dir = flags.state_dir;
-  auto ranges = ParseServiceClusterIpRanges(flags.service_cluster_ip_range);
-  if (!ranges.ok()) return InFlag("--service-cluster-ip-range", ranges.status());
-  options.service_cluster_ip_ranges = *std::move(ranges);
-  auto ports = ParsePortRange(flags.service_node_port_range);
-  if (!ports.ok()) return InFlag("--service-node-port-range", ports.status());
-  options.service_node_port_range = *ports;
-  return options;
 }
 
 }  // namespace fairlead

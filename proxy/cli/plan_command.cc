@@ -31,7 +31,7 @@ void AddPlanCommand(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand(
       "plan", "Print what a node would program for these manifests; touches no kernel");
   auto flags = std::make_shared<PlanFlags>();
-  AddNodeFlags(*command, flags->node, /*required=*/true);
+  AddNodeFlags(*command, flags->node, Required::kNodeAndManifests);
   command
       ->add_option("-o,--output", flags->output,
                    "ipvsadm: as `ipvsadm --save -n` prints it; json: the whole plan")

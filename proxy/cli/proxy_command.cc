@@ -1,27 +1,34 @@
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
-
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "proxy/agent/node_agent.h"
 #include "proxy/cli/command.h"
+#include "proxy/cli/daemon_flags.h"
+#include "proxy/cli/feed_flags.h"
 #include "proxy/cli/node_flags.h"
 
 namespace fairlead {
 namespace {
 
+// In --state-dir.
+constexpr char kPictureFile[] = "picture";
+
 struct ProxyFlags {
   NodeFlags node;
-  std::string socket = kDefaultSocket;
+  KubernetesFlags kubernetes;
+  std::vector<std::string> watchers;
+  TransportFlags transport;
+  std::string tls_server_name;
+  DaemonFlags daemon{.socket = kDefaultSocket,
+                     .healthz_bind_address = "[::]:10256",
+                     .metrics_bind_address = "127.0.0.1:10249"};
   std::string drain_timeout = "5m";
   std::string sync_period = "30s";
-  std::string healthz_bind_address = "[::]:10256";
-  std::string metrics_bind_address = "127.0.0.1:10249";
-  std::string log_level = "info";
 };
 
 int Fail(const absl::Status& status, int exit_code) {
@@ -29,45 +36,75 @@ int Fail(const absl::Status& status, int exit_code) {
   return exit_code;
 }
 
-absl::Status ParseDurationFlag(const char* flag, const std::string& text, absl::Duration& value) {
-  if (absl::ParseDuration(text, &value) && value >= absl::ZeroDuration()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(flag, ": \"", text, "\" is no duration such as 90s or 5m"));
+absl::StatusOr<RemoteFeedOptions> ParseWatchers(const ProxyFlags& flags) {
+  RemoteFeedOptions options{.tls_server_name = flags.tls_server_name};
+  for (const std::string& value : flags.watchers) {
+    for (absl::string_view address : absl::StrSplit(value, ',', absl::SkipWhitespace())) {
+      options.addresses.emplace_back(address);
+    }
+  }
+  if (options.addresses.empty()) return absl::InvalidArgumentError("--watcher: names no address");
+  absl::StatusOr<std::optional<TlsFiles>> tls = ParseTransport(flags.transport, "--tls-ca-file");
+  if (!tls.ok()) return tls.status();
+  options.tls = *std::move(tls);
+  return options;
 }
 
-absl::Status ParseAddressFlag(const char* flag, const std::string& text,
-                              std::optional<HttpAddress>& value) {
-  if (text.empty()) return absl::OkStatus();
-  const absl::StatusOr<AddressPort> parsed = ParseAddressPort(text);
-  if (!parsed.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(flag, ": ", parsed.status().message()));
+absl::StatusOr<FeedOriginOptions> ParseFeed(const ProxyFlags& flags, const NodeSettings& node) {
+  std::vector<std::string> given = GivenSources(flags.node, flags.kubernetes);
+  if (!flags.watchers.empty()) given.emplace_back("--watcher");
+  if (given.size() != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("give one of --manifests, --kubeconfig, --in-cluster and --watcher",
+                     given.empty() ? "" : absl::StrCat(", not ", absl::StrJoin(given, " and "))));
   }
-  value = HttpAddress{parsed->address, parsed->port};
-  return absl::OkStatus();
+  if (!flags.watchers.empty()) {
+    absl::StatusOr<RemoteFeedOptions> remote = ParseWatchers(flags);
+    if (!remote.ok()) return remote.status();
+    return *std::move(remote);
+  }
+  absl::StatusOr<SourceOptions> source =
+      ParseSourceOptions(flags.node, flags.kubernetes, /*load=*/!flags.daemon.check_config);
+  if (!source.ok()) return source.status();
+  if (source->kubernetes) {
+    // Of nothing else does this node need to know.
+    source->kubernetes->options.node_name = node.node_name;
+    source->kubernetes->options.selector = absl::StrCat(
+        kDefaultSelector, ",",
+        node.service_proxy_name
+            ? absl::StrCat("service.kubernetes.io/service-proxy-name=", *node.service_proxy_name)
+            : "!service.kubernetes.io/service-proxy-name");
+  }
+  return *std::move(source);
 }
 
 int Proxy(const ProxyFlags& flags) {
   absl::StatusOr<NodeSettings> node = ParseNodeSettings(flags.node);
   if (!node.ok()) return Fail(node.status(), kExitUsage);
-  absl::StatusOr<ManifestOptions> manifests = ParseManifestOptions(flags.node);
-  if (!manifests.ok()) return Fail(manifests.status(), kExitUsage);
-  NodeAgentOptions options{.node = *std::move(node),
-                           .manifests = *std::move(manifests),
-                           .socket = flags.socket,
-                           .drain_timeout = absl::ZeroDuration(),
-                           .sync_period = absl::ZeroDuration(),
-                           .healthz = std::nullopt,
-                           .metrics = std::nullopt};
+  absl::StatusOr<FeedOriginOptions> feed = ParseFeed(flags, *node);
+  if (!feed.ok()) return Fail(feed.status(), kExitUsage);
+  // Manifests are on disk already.
+  const bool keep_picture = !flags.node.state_dir.empty() && flags.node.manifests.empty();
+  NodeAgentOptions options{
+      .node = *std::move(node),
+      .feed = *std::move(feed),
+      .picture_path = keep_picture ? absl::StrCat(flags.node.state_dir, "/", kPictureFile) : "",
+      .socket = flags.daemon.socket,
+      .drain_timeout = absl::ZeroDuration(),
+      .sync_period = absl::ZeroDuration(),
+      .healthz = std::nullopt,
+      .metrics = std::nullopt};
   for (const absl::Status& status :
        {ParseDurationFlag("--drain-timeout", flags.drain_timeout, options.drain_timeout),
         ParseDurationFlag("--sync-period", flags.sync_period, options.sync_period),
-        ParseAddressFlag("--healthz-bind-address", flags.healthz_bind_address, options.healthz),
-        ParseAddressFlag("--metrics-bind-address", flags.metrics_bind_address, options.metrics)}) {
+        ParseAddressFlag("--healthz-bind-address", flags.daemon.healthz_bind_address,
+                         options.healthz),
+        ParseAddressFlag("--metrics-bind-address", flags.daemon.metrics_bind_address,
+                         options.metrics)}) {
     if (!status.ok()) return Fail(status, kExitUsage);
   }
-  spdlog::set_default_logger(spdlog::stderr_color_mt("fairlead"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
-  spdlog::set_level(spdlog::level::from_str(flags.log_level));
+  if (flags.daemon.check_config) return kExitOk;
+  StartLogging(flags.daemon);
   if (absl::Status status = RunNodeAgent(options); !status.ok()) {
     return Fail(status, kExitFailure);
   }
@@ -78,34 +115,42 @@ int Proxy(const ProxyFlags& flags) {
 
 void AddProxyCommand(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand(
-      "proxy", "Keep this node's IPVS table in step with the Services of manifests");
+      "proxy", "Keep this node's IPVS table in step with a cluster's Services, or those of files");
   auto flags = std::make_shared<ProxyFlags>();
-  AddNodeFlags(*command, flags->node, /*required=*/true);
-  command->add_option("--socket", flags->socket, "Unix socket for `fairlead list`")
-      ->capture_default_str()
-      ->group("Agent");
+  const std::string feed = "Feed from watchers";
+  AddNodeFlags(*command, flags->node, Required::kNode);
+  AddKubernetesFlags(*command, flags->kubernetes);
+  command
+      ->add_option("--watcher", flags->watchers,
+                   "HOST:PORT of `fairlead watcher`; several, with commas or given again: the next "
+                   "is tried when one does not answer")
+      ->group(feed);
+  command
+      ->add_option("--tls-cert-file", flags->transport.certificate,
+                   "This node's certificate, PEM; read again when it changes, as the others")
+      ->group(feed);
+  command->add_option("--tls-key-file", flags->transport.key, "Its private key")->group(feed);
+  command
+      ->add_option("--tls-ca-file", flags->transport.authorities,
+                   "Authorities of the watchers' certificates")
+      ->group(feed);
+  command
+      ->add_option("--tls-server-name", flags->tls_server_name,
+                   "Name in the watchers' certificates; default: the host of --watcher")
+      ->group(feed);
+  command
+      ->add_flag("--insecure-plaintext", flags->transport.plaintext,
+                 "Do without certificates, and trust whoever answers")
+      ->group(feed);
+  AddDaemonFlags(*command, flags->daemon, "Agent");
   command
       ->add_option("--drain-timeout", flags->drain_timeout,
                    "How long an endpoint that leaves keeps its connections")
       ->capture_default_str()
       ->group("Agent");
   command
-      ->add_option("--healthz-bind-address", flags->healthz_bind_address,
-                   "Where /healthz and /livez are served; empty: nowhere")
-      ->capture_default_str()
-      ->group("Agent");
-  command
-      ->add_option("--metrics-bind-address", flags->metrics_bind_address,
-                   "Where /metrics is served; empty: nowhere")
-      ->capture_default_str()
-      ->group("Agent");
-  command
       ->add_option("--sync-period", flags->sync_period,
                    "A change that waits for twice as long makes /healthz and /livez fail")
-      ->capture_default_str()
-      ->group("Agent");
-  command->add_option("--log-level", flags->log_level, "debug, info, warning or error")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->capture_default_str()
       ->group("Agent");
   command->callback([flags, &run] { run = [flags] { return Proxy(*flags); }; });

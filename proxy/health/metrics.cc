@@ -3,9 +3,12 @@
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
 #include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -28,6 +31,27 @@ prometheus::Family<Counter>& CounterFamily(prometheus::Registry& registry, const
   return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
 }
 
+prometheus::Histogram& MakeHistogram(prometheus::Registry& registry, const char* name,
+                                     const char* help, std::vector<double> buckets) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add(
+      {}, std::move(buckets));
+}
+
+// The buckets of kube-proxy's histograms of the same names.
+std::vector<double> SyncBuckets() {
+  std::vector<double> buckets;
+  for (double bound = 0.001; buckets.size() < 15; bound *= 2) buckets.push_back(bound);
+  return buckets;
+}
+
+std::vector<double> ProgrammingBuckets() {
+  std::vector<double> buckets = {0.25, 0.5};
+  for (double bound = 1; bound <= 59; bound += 1) buckets.push_back(bound);
+  for (double bound = 60; bound <= 115; bound += 5) buckets.push_back(bound);
+  for (double bound = 120; bound <= 300; bound += 30) buckets.push_back(bound);
+  return buckets;
+}
+
 // The library ignores a negative step, so that a counter never falls.
 void SetTotal(Counter& counter, uint64_t total) {
   counter.Increment(static_cast<double>(total) - counter.Value());
@@ -48,6 +72,35 @@ struct AgentMetrics::Impl {
   Gauge& sync_failures = GaugeFamily(registry, "fairlead_sync_failures",
                                      "Objects that are not in the kernel as planned.")
                              .Add({});
+  prometheus::Histogram& sync_duration =
+      MakeHistogram(registry, "kubeproxy_sync_proxy_rules_duration_seconds",
+                    "How long it took to bring the kernel to what is wanted.", SyncBuckets());
+  prometheus::Histogram& programming_duration = MakeHistogram(
+      registry, "kubeproxy_network_programming_duration_seconds",
+      "From the moment a Service or its endpoints changed until the kernel was written.",
+      ProgrammingBuckets());
+  prometheus::Family<Gauge>& table =
+      GaugeFamily(registry, "fairlead_table_size", "What is in the kernel, by kind.");
+  Gauge& services = table.Add({{"kind", "service"}});
+  Gauge& virtual_servers = table.Add({{"kind", "virtual_server"}});
+  Gauge& real_servers = table.Add({{"kind", "real_server"}});
+  Gauge& draining = table.Add({{"kind", "draining_real_server"}});
+  Gauge& feed_connected =
+      GaugeFamily(registry, "fairlead_feed_connected", "1 if a feeder answers, otherwise 0.")
+          .Add({});
+  Gauge& feed_revision =
+      GaugeFamily(registry, "fairlead_feed_revision", "Revision of the picture that the agent has.")
+          .Add({});
+  Gauge& feed_behind = GaugeFamily(registry, "fairlead_feed_revisions_behind",
+                                   "Revisions that the feeder has and the agent has not.")
+                           .Add({});
+  Gauge& feed_age = GaugeFamily(registry, "fairlead_feed_age_seconds",
+                                "Time since the picture was last known to be the newest.")
+                        .Add({});
+  Gauge& feed_saved =
+      GaugeFamily(registry, "fairlead_feed_saved_picture",
+                  "1 if the picture was read from disk and no feeder has confirmed it.")
+          .Add({});
   Gauge& port_problems =
       GaugeFamily(registry, "fairlead_health_check_port_problems",
                   "Health check ports of Services that are not served everywhere they should be.")
@@ -98,6 +151,35 @@ void AgentMetrics::SetLastSync(absl::Time time) {
 void AgentMetrics::SetSyncFailures(int failures) {
   std::lock_guard lock(impl_->mutex);
   impl_->sync_failures.Set(failures);
+}
+
+void AgentMetrics::ObserveSync(absl::Duration took) {
+  impl_->sync_duration.Observe(absl::ToDoubleSeconds(took));
+}
+
+void AgentMetrics::ObserveProgramming(absl::Duration took) {
+  impl_->programming_duration.Observe(absl::ToDoubleSeconds(took));
+}
+
+void AgentMetrics::SetTableSizes(const TableSizes& sizes) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->services.Set(static_cast<double>(sizes.services));
+  impl_->virtual_servers.Set(static_cast<double>(sizes.virtual_servers));
+  impl_->real_servers.Set(static_cast<double>(sizes.real_servers));
+  impl_->draining.Set(static_cast<double>(sizes.draining));
+}
+
+void AgentMetrics::SetFeed(const FeedFreshness& feed, absl::Time now) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->feed_connected.Set(feed.connected ? 1 : 0);
+  impl_->feed_revision.Set(static_cast<double>(feed.revision));
+  impl_->feed_behind.Set(
+      static_cast<double>(std::max(feed.head_revision, feed.revision) - feed.revision));
+  // Not a number before there is a picture.
+  impl_->feed_age.Set(feed.current_as_of == absl::InfinitePast()
+                          ? std::numeric_limits<double>::quiet_NaN()
+                          : absl::ToDoubleSeconds(now - feed.current_as_of));
+  impl_->feed_saved.Set(feed.saved ? 1 : 0);
 }
 
 void AgentMetrics::SetKernelWrites(const KernelWrites& totals) {

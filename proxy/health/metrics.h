@@ -1,12 +1,14 @@
 // The agent's numbers, as Prometheus reads them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "proxy/health/node_health.h"
 #include "watcher/model.h"
 
 namespace fairlead {
@@ -31,6 +33,16 @@ struct KernelWrites {
   friend bool operator==(const KernelWrites&, const KernelWrites&) = default;
 };
 
+// What the agent has in the kernel, and whose it is.
+struct TableSizes {
+  size_t services = 0;
+  size_t virtual_servers = 0;
+  size_t real_servers = 0;
+  size_t draining = 0;  // Real servers.
+
+  friend bool operator==(const TableSizes&, const TableSizes&) = default;
+};
+
 // Counters are given as totals since the agent's start; one smaller than before changes nothing.
 // Everything is 0 until it is set. Thread-safe.
 class AgentMetrics {
@@ -46,6 +58,12 @@ class AgentMetrics {
   void SetLastSync(absl::Time time);
   // Objects that are not in the kernel as planned.
   void SetSyncFailures(int failures);
+  // A pass that brought the kernel to what is wanted took this long.
+  void ObserveSync(absl::Duration took);
+  // A change is in the kernel this long after its source learnt of it.
+  void ObserveProgramming(absl::Duration took);
+  void SetTableSizes(const TableSizes& sizes);
+  void SetFeed(const FeedFreshness& feed, absl::Time now);
   void SetKernelWrites(const KernelWrites& totals);
   void SetHealthCheckPortProblems(int problems);
   void SetConntrackFlowsDeleted(uint64_t total);

@@ -19,6 +19,20 @@ HttpResponse JsonResponse(bool good, const nlohmann::ordered_json& body) {
           body.dump()};
 }
 
+nlohmann::ordered_json DescribeFeed(const FeedFreshness& feed, absl::Time now) {
+  nlohmann::ordered_json body = {{"connected", feed.connected},
+                                 {"feeder", feed.feeder},
+                                 {"revision", feed.revision},
+                                 {"headRevision", feed.head_revision},
+                                 {"currentAsOf", FormatJsonTime(feed.current_as_of)}};
+  if (feed.current_as_of != absl::InfinitePast()) {
+    body["ageSeconds"] =
+        absl::ToInt64Seconds(std::max(now - feed.current_as_of, absl::ZeroDuration()));
+  }
+  body["savedPicture"] = feed.saved;
+  return body;
+}
+
 }  // namespace
 
 void NodeHealth::ChangePending(absl::Time since) {
@@ -46,12 +60,13 @@ NodeHealth::Verdict NodeHealth::Check(absl::Time now) const {
 }
 
 HttpResponse AnswerNodeHealth(absl::string_view path, const NodeHealth::Verdict& verdict,
-                              absl::Time now) {
+                              const FeedFreshness& feed, absl::Time now) {
   nlohmann::ordered_json body = {{"lastUpdated", FormatJsonTime(verdict.last_updated)},
                                  {"currentTime", FormatJsonTime(now)}};
   if (path == "/livez") return JsonResponse(verdict.healthy, body);
   if (path == "/healthz") {
     body["nodeEligible"] = verdict.eligible;
+    body["feed"] = DescribeFeed(feed, now);
     return JsonResponse(verdict.healthy && verdict.eligible, body);
   }
   return {404, {{"Content-Type", "text/plain"}}, "not found\n"};

@@ -1,8 +1,10 @@
 // Whether the agent keeps up with its changes, and what /healthz and /livez say of it.
 #pragma once
 
+#include <cstdint>
 #include <mutex>
 #include <optional>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
@@ -46,9 +48,22 @@ class NodeHealth {
   bool eligible_ ABSL_GUARDED_BY(mutex_) = true;
 };
 
+// How fresh what the agent acts upon is.
+struct FeedFreshness {
+  bool connected = false;  // To a watcher, or a source in this process.
+  std::string feeder;      // Which; the last one that was tried if not connected.
+  uint64_t revision = 0;   // Of the picture.
+  uint64_t head_revision = 0;
+  // When the picture was last known to be the newest; infinite past before the first.
+  absl::Time current_as_of = absl::InfinitePast();
+  // It was saved on disk, and nobody has confirmed it yet.
+  bool saved = false;
+};
+
 // The answer for the path: /healthz is 200 if the verdict is healthy and eligible, /livez if it is
 // healthy, both are 503 otherwise; anything else is 404. Bodies are JSON, with times in UTC.
+// A picture that is old makes nobody unhealthy: traffic goes on.
 HttpResponse AnswerNodeHealth(absl::string_view path, const NodeHealth::Verdict& verdict,
-                              absl::Time now);
+                              const FeedFreshness& feed, absl::Time now);
 
 }  // namespace fairlead

@@ -160,6 +160,17 @@ bool Reconciler::Owns(const VirtualServerKey& key) const {
   return actual_elements_.contains(OwnedElement(key)) && actual_servers_.contains(key);
 }
 
+Reconciler::Sizes Reconciler::CountOwned() const {
+  Sizes sizes;
+  for (const auto& [key, server] : actual_servers_) {
+    if (!Owns(key)) continue;
+    ++sizes.virtual_servers;
+    sizes.real_servers += server.real_servers.size();
+  }
+  for (const auto& [key, draining] : drains_) sizes.draining += draining.size();
+  return sizes;
+}
+
 std::vector<VirtualServerKey> Reconciler::OwnedVirtualServers() const {
   std::vector<VirtualServerKey> owned;
   for (const auto& [key, server] : actual_servers_) {

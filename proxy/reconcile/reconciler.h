@@ -126,6 +126,13 @@ class Reconciler {
 
   // Whether the virtual server is in the kernel and Fairlead's.
   bool Owns(const ipvs::VirtualServerKey& key) const;
+  // Of the virtual servers that Owns says yes to, and their real servers. Walks all of them.
+  struct Sizes {
+    size_t virtual_servers = 0;
+    size_t real_servers = 0;
+    size_t draining = 0;
+  };
+  Sizes CountOwned() const;
   // Keys of all that Owns says yes to, sorted.
   std::vector<ipvs::VirtualServerKey> OwnedVirtualServers() const;
 

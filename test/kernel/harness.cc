@@ -48,7 +48,7 @@ Lines TableLines(const std::string& text, const std::string& foreign) {
 absl::StatusOr<std::unique_ptr<Planner>> Plan(const Node& node, const AgentOptions& options) {
   CLI::App app;
   fairlead::NodeFlags flags;
-  AddNodeFlags(app, flags, /*required=*/true);
+  AddNodeFlags(app, flags, Required::kNodeAndManifests);
   std::vector<std::string> words = Agent::NodeFlags(node, options);
   std::reverse(words.begin(), words.end());  // As CLI11 wants them.
   try {

@@ -45,7 +45,7 @@ Snapshot ReadSnapshot(const Group& group, ManifestOptions options) {
 Planner PlanGroup(const Group& group) {
   CLI::App app;
   fairlead::NodeFlags flags;
-  AddNodeFlags(app, flags, /*required=*/false);
+  AddNodeFlags(app, flags, Required::kNothing);
   std::vector<std::string> words = NodeFlags();
   words.insert(words.end(), group.flags.begin(), group.flags.end());
   std::reverse(words.begin(), words.end());  // As CLI11 wants it.

@@ -22,14 +22,6 @@ std::string MessageHeader(int field_number, size_t length) {
   return header;
 }
 
-// The slice holds a share of the element until gRPC has sent it.
-grpc::Slice SliceOf(const BatchElement& element) {
-  auto* share = new BatchElement(element);
-  return grpc::Slice(
-      const_cast<char*>(element->data()), element->size(),
-      [](void* held) { delete static_cast<BatchElement*>(held); }, share);
-}
-
 }  // namespace
 
 BatchElement SerializeElement(const v1::Change& change) {
@@ -38,14 +30,23 @@ BatchElement SerializeElement(const v1::Change& change) {
   return std::make_shared<const std::string>(std::move(bytes));
 }
 
-grpc::ByteBuffer JoinBatch(const std::vector<BatchElement>& elements) {
-  size_t length = 0;
+grpc::ByteBuffer JoinBatch(const std::vector<BatchElement>& elements,
+                           std::optional<CompleteMark> mark) {
+  // Fields of one message may be put one after the other.
+  v1::Batch rest;
+  if (mark) {
+    rest.set_complete_revision(mark->revision);
+    rest.set_partial(mark->partial);
+  }
+  const std::string rest_bytes = rest.SerializeAsString();
+  size_t length = rest_bytes.size();
   for (const BatchElement& element : elements) length += element->size();
-  std::vector<grpc::Slice> slices;
-  slices.reserve(elements.size() + 1);
-  slices.emplace_back(MessageHeader(v1::SubscribeResponse::kBatchFieldNumber, length));
-  for (const BatchElement& element : elements) slices.push_back(SliceOf(element));
-  return grpc::ByteBuffer(slices.data(), slices.size());
+  std::string bytes = MessageHeader(v1::SubscribeResponse::kBatchFieldNumber, length);
+  bytes.reserve(bytes.size() + length);
+  for (const BatchElement& element : elements) bytes += *element;
+  bytes += rest_bytes;
+  const grpc::Slice slice(bytes);
+  return grpc::ByteBuffer(&slice, 1);
 }
 
 grpc::ByteBuffer SerializeResponse(const v1::SubscribeResponse& response) {

@@ -3,7 +3,9 @@
 
 #include <grpcpp/support/byte_buffer.h>
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,8 +19,16 @@ using BatchElement = std::shared_ptr<const std::string>;
 
 BatchElement SerializeElement(const v1::Change& change);
 
-// A SubscribeResponse that holds the elements as its Batch. Refers to them, copies nothing.
-grpc::ByteBuffer JoinBatch(const std::vector<BatchElement>& elements);
+// With a batch the picture is that of a revision (feed.proto, Batch).
+struct CompleteMark {
+  uint64_t revision = 0;
+  bool partial = false;
+};
+
+// A SubscribeResponse that holds the elements as its Batch, with the complete mark if there is one.
+// One piece of memory, which copies of the buffer share.
+grpc::ByteBuffer JoinBatch(const std::vector<BatchElement>& elements,
+                           std::optional<CompleteMark> mark);
 
 // Any other response.
 grpc::ByteBuffer SerializeResponse(const v1::SubscribeResponse& response);

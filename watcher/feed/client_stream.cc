@@ -5,9 +5,14 @@
 namespace fairlead {
 
 ClientStream::ClientStream(ClientStreamOwner& owner, const std::string& node_name,
-                           const FeedPosition& position, std::function<absl::Time()> now)
-    : owner_(owner), now_(std::move(now)), assembler_(position) {
+                           const std::string& agent, const FeedPosition& position,
+                           std::function<absl::Time()> now)
+    : owner_(owner),
+      now_(std::move(now)),
+      last_heard_(std::chrono::steady_clock::now()),
+      assembler_(position) {
   v1::Hello* hello = outgoing_.mutable_hello();
+  hello->set_agent(agent);
   hello->set_node_name(node_name);
   hello->set_epoch(position.epoch);
   hello->set_revision(position.revision);
@@ -27,6 +32,19 @@ void ClientStream::SendAck(v1::Ack ack) {
     waiting_ack_ = std::move(ack);
   }
   WriteNext();
+}
+
+void ClientStream::Cancel(absl::Status reason) {
+  {
+    std::lock_guard lock(mutex_);
+    cancelled_.Update(reason);
+  }
+  context_.TryCancel();
+}
+
+std::chrono::steady_clock::time_point ClientStream::last_heard() const {
+  std::lock_guard lock(mutex_);
+  return last_heard_;
 }
 
 void ClientStream::WriteNext() {
@@ -79,6 +97,7 @@ bool ClientStream::Receive() {
   bool broken = false;
   {
     std::lock_guard lock(mutex_);
+    last_heard_ = std::chrono::steady_clock::now();
     absl::StatusOr<std::optional<FeedUpdate>> received = assembler_.Receive(incoming_, now_());
     if (received.ok()) {
       update = *std::move(received);
@@ -94,6 +113,7 @@ bool ClientStream::Receive() {
   }
   if (started) owner_.OnStart(*started);
   if (update) owner_.OnUpdate(*std::move(update));
+  if (incoming_.has_heartbeat()) owner_.OnHeartbeat(incoming_.heartbeat().head_revision());
   return true;
 }
 
@@ -103,6 +123,7 @@ void ClientStream::OnDone(const grpc::Status& status) {
   {
     std::lock_guard lock(mutex_);
     broken = !broken_.ok();
+    if (!cancelled_.ok()) reason = cancelled_;
     if (broken) reason = broken_;
   }
   owner_.OnClosed(reason, broken);

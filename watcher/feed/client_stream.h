@@ -4,6 +4,7 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/client_callback.h>
 
+#include <chrono>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -24,8 +25,9 @@ class ClientStreamOwner {
   virtual ~ClientStreamOwner() = default;
   virtual void OnStart(const std::string& epoch) = 0;
   virtual void OnUpdate(FeedUpdate update) = 0;
-  // The last call, after which the stream may be deleted. INVALID_ARGUMENT with `broken`: the
-  // feeder broke the protocol.
+  // The feeder lives, and its newest revision is this.
+  virtual void OnHeartbeat(uint64_t head_revision) = 0;
+  // The last call, after which the stream may be deleted. `broken`: the feeder broke the protocol.
   virtual void OnClosed(const absl::Status& reason, bool broken) = 0;
 };
 
@@ -38,14 +40,16 @@ class ClientStream final
     : public grpc::ClientBidiReactor<v1::SubscribeRequest, v1::SubscribeResponse> {
  public:
   // `owner` outlives the stream.
-  ClientStream(ClientStreamOwner& owner, const std::string& node_name, const FeedPosition& position,
-               std::function<absl::Time()> now);
+  ClientStream(ClientStreamOwner& owner, const std::string& node_name, const std::string& agent,
+               const FeedPosition& position, std::function<absl::Time()> now);
 
   // Called once. `stub` outlives the stream.
   void Begin(v1::Feed::Stub& stub);
   void SendAck(v1::Ack ack);
-  // Leads to OnClosed soon.
-  void Cancel() { context_.TryCancel(); }
+  // Leads to OnClosed soon; `reason` is what that is told, where it is an error.
+  void Cancel(absl::Status reason);
+  // Of the last message, or of the stream's beginning.
+  std::chrono::steady_clock::time_point last_heard() const;
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -65,7 +69,10 @@ class ClientStream final
   // Belongs to gRPC while a read is outstanding.
   v1::SubscribeResponse incoming_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  std::chrono::steady_clock::time_point last_heard_ ABSL_GUARDED_BY(mutex_);
+  // Why it was cancelled.
+  absl::Status cancelled_ ABSL_GUARDED_BY(mutex_);
   UpdateAssembler assembler_ ABSL_GUARDED_BY(mutex_);
   // How the feeder broke the protocol.
   absl::Status broken_ ABSL_GUARDED_BY(mutex_);

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "watcher/feed/feed_codec.h"
+#include "watcher/feed/proto_time.h"
 
 namespace fairlead {
 namespace {
@@ -22,13 +23,6 @@ void EncodePrefixes(const std::vector<IpPrefix>& prefixes, RepeatedPtrField<v1::
     message->set_address(Bytes(prefix.address()));
     message->set_length(static_cast<uint32_t>(prefix.length()));
   }
-}
-
-void EncodeTime(absl::Time time, google::protobuf::Timestamp* out) {
-  const int64_t seconds = absl::ToUnixSeconds(time);
-  out->set_seconds(seconds);
-  out->set_nanos(
-      static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
 }
 
 bool IsFinite(absl::Time time) {

@@ -1,7 +1,6 @@
 #include "watcher/feed/feed_in_process.h"
 
 #include <grpcpp/server_builder.h>
-#include <grpcpp/support/channel_arguments.h>
 
 #include <utility>
 
@@ -29,9 +28,7 @@ InProcessFeed::~InProcessFeed() {
 }
 
 std::shared_ptr<grpc::Channel> InProcessFeed::MakeChannel() {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
-  return grpc_server_->InProcessChannel(arguments);
+  return grpc_server_->InProcessChannel(FeedChannelArguments());
 }
 
 }  // namespace fairlead

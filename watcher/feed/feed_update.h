@@ -23,6 +23,10 @@ struct FeedPosition {
 // From one complete picture to a later one. An object occurs in one of the lists, once.
 struct FeedUpdate {
   FeedPosition position;
+  // Objects may be missing that there are: what was in the kernel before the agent started stays.
+  bool partial = false;
+  // When it was saved, of a picture that was kept on disk and that no feeder has confirmed.
+  std::optional<absl::Time> saved;
   // `upserts` are all there is, but for `unreadable`.
   bool snapshot = false;
   std::vector<Object> upserts;

@@ -41,11 +41,22 @@ void Journal::Remove(const ObjectId& id, absl::Time triggered) {
 }
 
 void Journal::Replace(const Picture& picture, absl::Time triggered) {
+  ReplaceWhere([](const ObjectId&) { return true; }, picture, triggered);
+}
+
+void Journal::ReplaceKind(ObjectKind kind, const Picture& picture, absl::Time triggered) {
+  ReplaceWhere([kind](const ObjectId& id) { return id.kind == kind; }, picture, triggered);
+}
+
+template <typename Concerned>
+void Journal::ReplaceWhere(const Concerned& concerned, const Picture& picture,
+                           absl::Time triggered) {
   {
     std::lock_guard writing(write_mutex_);
     std::vector<Edit> edits;
     for (const auto& [revision, entry] : entries_) {
-      if (entry.object && !picture.contains(entry.id)) edits.push_back({entry.id, std::nullopt});
+      if (!entry.object || !concerned(entry.id) || picture.contains(entry.id)) continue;
+      edits.push_back({entry.id, std::nullopt});
     }
     for (const auto& [id, object] : picture) {
       const Object* present = FindLive(id);
@@ -57,11 +68,13 @@ void Journal::Replace(const Picture& picture, absl::Time triggered) {
   Notify();
 }
 
-void Journal::MarkComplete() {
+void Journal::MarkComplete(bool partial) {
   {
     std::lock_guard writing(write_mutex_);
     std::lock_guard lock(mutex_);
-    if (std::exchange(complete_, true)) return;
+    if (complete_ && partial_ == partial) return;
+    complete_ = true;
+    partial_ = partial;
   }
   Notify();
 }
@@ -115,7 +128,8 @@ JournalStart Journal::Open(absl::string_view epoch, uint64_t revision) const {
   return {.cursor = {.revision = 0, .snapshot_at = head_}, .snapshot = true};
 }
 
-absl::StatusOr<JournalRead> Journal::Read(const JournalCursor& cursor, size_t limit_bytes) const {
+absl::StatusOr<JournalRead> Journal::Read(const JournalCursor& cursor, size_t limit_bytes,
+                                          absl::string_view node_name) const {
   std::shared_lock lock(mutex_);
   // A forgotten removal matters to a reader that may have the object.
   if (std::max(cursor.revision, cursor.snapshot_at) < horizon_) {
@@ -128,7 +142,10 @@ absl::StatusOr<JournalRead> Journal::Read(const JournalCursor& cursor, size_t li
   auto it = entries_.upper_bound(cursor.revision);
   for (; it != entries_.end(); ++it) {
     const auto& [revision, entry] = *it;
-    if (entry.object || revision > cursor.snapshot_at) {
+    const bool is_node = entry.id.kind == ObjectKind::kNode;
+    result.personal |= is_node;
+    const bool foreign = is_node && entry.id.name.name != node_name;
+    if (!foreign && (entry.object || revision > cursor.snapshot_at)) {
       if (!result.changes.empty() && bytes + entry.bytes->size() > limit_bytes) break;
       bytes += entry.bytes->size();
       result.changes.push_back(entry.bytes);
@@ -138,6 +155,7 @@ absl::StatusOr<JournalRead> Journal::Read(const JournalCursor& cursor, size_t li
   if (it == entries_.end()) {
     result.next.revision = head_;
     result.complete = complete_;
+    result.partial = partial_;
   }
   return result;
 }
@@ -167,6 +185,11 @@ uint64_t Journal::head_revision() const {
 bool Journal::complete() const {
   std::shared_lock lock(mutex_);
   return complete_;
+}
+
+JournalState Journal::State() const {
+  std::shared_lock lock(mutex_);
+  return {.head_revision = head_, .complete = complete_, .partial = partial_};
 }
 
 size_t Journal::object_count() const {

@@ -45,6 +45,18 @@ struct JournalRead {
   JournalCursor next;
   // With these changes the reader's picture is that of revision `next.revision`.
   bool complete = false;
+  // As MarkComplete was told.
+  bool partial = false;
+  // There were Nodes among what was read: for a reader of another node this would be otherwise.
+  bool personal = false;
+};
+
+struct JournalState {
+  uint64_t head_revision = 0;
+  bool complete = false;
+  bool partial = false;
+
+  friend bool operator==(const JournalState&, const JournalState&) = default;
 };
 
 class JournalListener {
@@ -72,17 +84,22 @@ class Journal {
   void Remove(const ObjectId& id, absl::Time triggered);
   // Makes `picture` all there is. No reader sees a part of it as complete.
   void Replace(const Picture& picture, absl::Time triggered);
+  // Makes `picture`, which holds objects of this kind alone, all there is of the kind.
+  void ReplaceKind(ObjectKind kind, const Picture& picture, absl::Time triggered);
   // From now on readers are told when they have everything. Not to be called before the source has
-  // given its whole first picture, which may be empty.
-  void MarkComplete();
+  // given its whole first picture, which may be empty. `partial`: there are objects that the source
+  // cannot read and that it has never read; may change at any time.
+  void MarkComplete(bool partial = false);
 
   // Where a reader begins that has the picture of `revision` in `epoch`.
   JournalStart Open(absl::string_view epoch, uint64_t revision) const;
   // Changes after the cursor of together at most `limit_bytes`, but at least one if there is one.
-  // An object is among them again if it changed in between. Cost is proportional to the result, and
-  // to the tombstones where a snapshot begins. OUT_OF_RANGE: removals that the reader would need
-  // are forgotten, it has to begin again.
-  absl::StatusOr<JournalRead> Read(const JournalCursor& cursor, size_t limit_bytes) const;
+  // Nodes other than `node_name` are left out. An object is among them again if it changed in
+  // between. Cost is proportional to the result, to the Nodes left out, and to the tombstones where
+  // a snapshot begins. OUT_OF_RANGE: removals that the reader would need are forgotten, it has to
+  // begin again.
+  absl::StatusOr<JournalRead> Read(const JournalCursor& cursor, size_t limit_bytes,
+                                   absl::string_view node_name) const;
 
   // Held weakly: a listener that is gone is forgotten.
   void AddListener(std::weak_ptr<JournalListener> listener);
@@ -90,6 +107,8 @@ class Journal {
   const std::string& epoch() const { return epoch_; }
   uint64_t head_revision() const;
   bool complete() const;
+  // While it stays as it is, Read gives the same result.
+  JournalState State() const;
   // Without tombstones.
   size_t object_count() const;
 
@@ -107,6 +126,9 @@ class Journal {
 
   // The version that is there, nullptr for none and for a tombstone.
   const Object* FindLive(const ObjectId& id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
+  // Makes `picture` all there is among what `concerned` accepts.
+  template <typename Concerned>
+  void ReplaceWhere(const Concerned& concerned, const Picture& picture, absl::Time triggered);
   void Commit(std::vector<Edit> edits, absl::Time triggered)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
   void Insert(uint64_t revision, Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -127,6 +149,7 @@ class Journal {
   // Newest removal that was forgotten.
   uint64_t horizon_ ABSL_GUARDED_BY(mutex_) = 0;
   bool complete_ ABSL_GUARDED_BY(mutex_) = false;
+  bool partial_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::mutex listeners_mutex_;
   std::vector<std::weak_ptr<JournalListener>> listeners_ ABSL_GUARDED_BY(listeners_mutex_);

@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "watcher/feed/batch_bytes.h"
 #include "watcher/feed/feed_codec.h"
 #include "watcher/feed/field_decoder.h"
+#include "watcher/feed/proto_time.h"
 
 namespace fairlead {
 namespace {
@@ -17,8 +17,13 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
-// The request, or INVALID_ARGUMENT for bytes that are none.
+// The request; INVALID_ARGUMENT for bytes that are none, RESOURCE_EXHAUSTED for too many.
 absl::StatusOr<v1::SubscribeRequest> Parse(grpc::ByteBuffer& bytes) {
+  if (const size_t length = bytes.Length(); length > kMaxRequestBytes) {
+    bytes.Clear();
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a request of ", length, " bytes: at most ", kMaxRequestBytes, " are taken"));
+  }
   v1::SubscribeRequest request;
   const grpc::Status status =
       grpc::SerializationTraits<v1::SubscribeRequest>::Deserialize(&bytes, &request);
@@ -28,14 +33,33 @@ absl::StatusOr<v1::SubscribeRequest> Parse(grpc::ByteBuffer& bytes) {
 
 }  // namespace
 
-Subscriber::Subscriber(const Journal& journal, SubscriberOwner& owner, std::string peer,
-                       absl::Time now)
-    : journal_(journal), owner_(owner) {
+Subscriber::Subscriber(const Journal& journal, ReadCache& reads, SubscriberOwner& owner,
+                       std::string peer, std::shared_ptr<const grpc::AuthContext> identity,
+                       const std::function<absl::Time()>& now)
+    : journal_(journal), reads_(reads), owner_(owner), identity_(std::move(identity)), now_(now) {
   status_.peer = std::move(peer);
-  status_.connected = now;
+  status_.connected = now_();
 }
 
-void Subscriber::Wake() { Advance(); }
+void Subscriber::Admit() {
+  {
+    std::lock_guard lock(mutex_);
+    place_ = Place::kGiven;
+    // Removals since it came need not be known any more.
+    cursor_ = journal_.Open("", 0).cursor;
+  }
+  Advance();
+}
+
+void Subscriber::Heartbeat() {
+  {
+    std::lock_guard lock(mutex_);
+    // What is under way is a sign of life as good.
+    if (writing_ || !start_sent_) return;
+    heartbeat_due_ = true;
+  }
+  Advance();
+}
 
 void Subscriber::Close(absl::Status reason) {
   {
@@ -57,27 +81,37 @@ void Subscriber::OnReadDone(bool ok) {
     Close(absl::OkStatus());
     return;
   }
-  const absl::StatusOr<v1::SubscribeRequest> request = Parse(incoming_);
+  absl::Status status;
+  std::optional<uint64_t> acked;
   bool go_on;
+  const absl::StatusOr<v1::SubscribeRequest> request = Parse(incoming_);
   {
     std::lock_guard lock(mutex_);
-    absl::Status status = request.ok() ? Receive(*request) : request.status();
-    if (!status.ok() && !closing_) closing_ = std::move(status);
+    const uint64_t acked_before = status_.acked_revision;
+    status = request.ok() ? Receive(*request) : request.status();
+    if (!status.ok() && !closing_) closing_ = status;
     go_on = !closing_;
+    if (status_.acked_revision > acked_before) acked = status_.acked_revision;
   }
+  if (!status.ok()) owner_.OnFault(status);
   // OnDone waits for this reaction, so the read is started in time even if another thread finishes
   // the stream meanwhile.
   if (go_on) StartRead(&incoming_);
   Advance();
+  if (acked) owner_.OnAcked(*acked);
   if (go_on) owner_.OnChanged();
 }
 
 void Subscriber::OnWriteDone(bool ok) {
+  bool whole;
   {
     std::lock_guard lock(mutex_);
     writing_ = false;
     if (!ok && !closing_) closing_ = absl::CancelledError("the agent is gone");
+    whole = status_.snapshot && complete_sent_ && !snapshot_sent_;
+    snapshot_sent_ |= whole;
   }
+  if (whole) owner_.OnSnapshotSent(*this);
   Advance();
 }
 
@@ -105,6 +139,12 @@ absl::Status Subscriber::ReceiveHello(const v1::Hello& hello) {
   if (!fields.ok()) {
     return absl::InvalidArgumentError("Hello: node_name: is empty or too long");
   }
+  if (!owner_.MayBeNode(identity_.get(), hello.node_name())) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("the certificate of this connection is not that of node ", hello.node_name()));
+  }
+  owner_.OnHello(hello.node_name());
+  status_.agent = EncodeText(hello.agent(), kMaxTextLength);
   const JournalStart start = journal_.Open(hello.epoch(), hello.revision());
   cursor_ = start.cursor;
   status_.snapshot = start.snapshot;
@@ -120,8 +160,8 @@ absl::Status Subscriber::ReceiveAck(const v1::Ack& ack) {
         absl::StrCat("Ack: revision: ", ack.revision(), " was not sent, the last is ", reached_));
   }
   status_.acked_revision = ack.revision();
-  status_.programming_time = absl::Seconds(ack.programming_time().seconds()) +
-                             absl::Nanoseconds(ack.programming_time().nanos());
+  status_.acked_at = now_();
+  status_.programming_time = DecodeDuration(ack.programming_time());
   status_.failure_count = ack.failure_count();
   status_.failures.clear();
   for (const v1::Failure& failure : ack.failures()) {
@@ -160,27 +200,42 @@ bool Subscriber::PrepareMessage() {
     start_sent_ = true;
     return true;
   }
-  if (!complete_due_) {
-    const absl::StatusOr<JournalRead> read = journal_.Read(*cursor_, kMaxBatchBytes);
-    if (!read.ok()) {
-      closing_ = read.status();
-      return false;
-    }
-    cursor_ = read->next;
-    complete_due_ =
-        read->complete && (!complete_sent_ || cursor_->revision != status_.sent_revision);
-    if (!read->changes.empty()) {
-      outgoing_ = JoinBatch(read->changes);
-      return true;
-    }
-    if (!complete_due_) return false;
+  if (MayRead() && PrepareBatch()) {
+    heartbeat_due_ = false;
+    return true;
   }
-  // The mark is that of the cursor, even if the journal has gone on since it was due.
-  response.mutable_complete()->set_revision(cursor_->revision);
+  if (closing_ || !std::exchange(heartbeat_due_, false)) return false;
+  response.mutable_heartbeat()->set_head_revision(journal_.head_revision());
   outgoing_ = SerializeResponse(response);
-  complete_due_ = false;
-  complete_sent_ = true;
-  status_.sent_revision = reached_ = cursor_->revision;
+  return true;
+}
+
+bool Subscriber::MayRead() {
+  if (!status_.snapshot || place_ == Place::kGiven) return true;
+  if (place_ == Place::kAsked) return false;
+  place_ = owner_.MayBeginSnapshot(*this) ? Place::kGiven : Place::kAsked;
+  return place_ == Place::kGiven;
+}
+
+bool Subscriber::PrepareBatch() {
+  const absl::StatusOr<std::shared_ptr<const EncodedRead>> read =
+      reads_.Read(*cursor_, status_.node_name);
+  if (!read.ok()) {
+    closing_ = read.status();
+    return false;
+  }
+  const EncodedRead& what = **read;
+  cursor_ = what.next;
+  const bool mark_due =
+      what.complete && (!complete_sent_ || cursor_->revision != status_.sent_revision ||
+                        what.partial != partial_sent_);
+  if (!what.has_changes && !mark_due) return false;
+  outgoing_ = what.message;
+  if (what.complete) {
+    complete_sent_ = true;
+    partial_sent_ = what.partial;
+    status_.sent_revision = reached_ = cursor_->revision;
+  }
   return true;
 }
 

@@ -19,12 +19,12 @@ absl::StatusOr<std::optional<FeedUpdate>> UpdateAssembler::Receive(
     case v1::SubscribeResponse::kStart:
       if (absl::Status status = ReceiveStart(response.start()); !status.ok()) return status;
       return std::nullopt;
-    case v1::SubscribeResponse::kBatch:
+    case v1::SubscribeResponse::kBatch: {
       ReceiveBatch(response.batch());
-      return std::nullopt;
-    case v1::SubscribeResponse::kComplete: {
-      absl::StatusOr<FeedUpdate> update = ReceiveComplete(response.complete(), now);
+      if (!response.batch().has_complete_revision()) return std::nullopt;
+      absl::StatusOr<FeedUpdate> update = ReceiveMark(response.batch().complete_revision(), now);
       if (!update.ok()) return update.status();
+      update->partial = response.batch().partial();
       return *std::move(update);
     }
     default:
@@ -68,18 +68,17 @@ void UpdateAssembler::ReceiveBatch(const v1::Batch& batch) {
   }
 }
 
-absl::StatusOr<FeedUpdate> UpdateAssembler::ReceiveComplete(const v1::Complete& complete,
-                                                            absl::Time now) {
-  if (!in_snapshot_ && complete.revision() < position_.revision) {
+absl::StatusOr<FeedUpdate> UpdateAssembler::ReceiveMark(uint64_t revision, absl::Time now) {
+  if (!in_snapshot_ && revision < position_.revision) {
     return absl::InvalidArgumentError(
-        absl::StrCat("Complete: revision ", complete.revision(), " after ", position_.revision));
+        absl::StrCat("Batch: complete_revision ", revision, " after ", position_.revision));
   }
   if (invalid_changes_ > kMaxLoggedChanges) {
     spdlog::warn("feed: left out {} more invalid changes", invalid_changes_ - kMaxLoggedChanges);
   }
   invalid_changes_ = 0;
   in_snapshot_ = false;
-  position_ = {epoch_, complete.revision()};
+  position_ = {epoch_, revision};
   FeedUpdate update = pending_.Take();
   update.position = position_;
   update.received = now;

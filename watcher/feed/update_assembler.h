@@ -35,7 +35,7 @@ class UpdateAssembler {
  private:
   absl::Status ReceiveStart(const v1::Start& start);
   void ReceiveBatch(const v1::Batch& batch);
-  absl::StatusOr<FeedUpdate> ReceiveComplete(const v1::Complete& complete, absl::Time now);
+  absl::StatusOr<FeedUpdate> ReceiveMark(uint64_t revision, absl::Time now);
 
   FeedPosition position_;
   std::string epoch_;

@@ -59,6 +59,8 @@ void UpdateMerger::Merge(FeedUpdate later) {
   for (ObjectId& id : later.unreadable) changes_.try_emplace(std::move(id), Unreadable());
   KeepOldest(later.oldest_trigger);
   merged_.position = std::move(later.position);
+  merged_.partial = later.partial;
+  merged_.saved = later.saved;
   merged_.received = std::min(merged_.received, later.received);
   merged_.invalid_changes += later.invalid_changes;
 }

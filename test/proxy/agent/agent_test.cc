@@ -62,6 +62,62 @@ TEST_CASE("an empty picture is a picture: what is left of Services that went is 
         std::vector<Acknowledgement>{{{"epoch", 1}, absl::ZeroDuration(), {}}});
 }
 
+// As it was saved an hour ago.
+FeedUpdate SavedUpdate(const TestAgent& test, std::vector<Object> objects) {
+  return {.position = {"epoch", 1},
+          .partial = true,
+          .saved = test.now - absl::Hours(1),
+          .snapshot = true,
+          .upserts = std::move(objects),
+          .received = test.now};
+}
+
+TEST_CASE("a saved picture is used when no feeder has answered for some seconds") {
+  TestAgent test;
+  test.Put(SavedUpdate(test, Cart()));
+  test.agent.Pass();
+  CHECK(Describe(test.kernel) == Lines{});
+  CHECK(test.agent.NextPass() == test.now + kSavedPictureGrace);
+  test.now += kSavedPictureGrace - absl::Milliseconds(1);
+  test.agent.Pass();
+  CHECK(Describe(test.kernel) == Lines{});
+  test.now += absl::Milliseconds(1);
+  test.agent.Pass();
+  CHECK(Describe(test.kernel).size() == 6);
+  CHECK(test.Logged("no feeder answers").size() == 1);
+
+  // What comes then is compared with it.
+  const WriteCounters before = test.reconciler.counters();
+  test.FeedAndPass(2, Cart());
+  CHECK(test.reconciler.counters() == before);
+}
+
+TEST_CASE("a feeder that answers in time is not preceded by a saved picture") {
+  TestAgent test;
+  test.Put(SavedUpdate(test, {MakeService("shop/old", "10.96.0.9")}));
+  test.agent.Pass();
+  test.now += absl::Milliseconds(100);
+  test.FeedAndPass(2, Cart());
+  CHECK(Describe(test.kernel).size() == 6);
+  CHECK(test.Logged("no feeder answers").empty());
+}
+
+TEST_CASE("for a picture that may lack something, nothing is removed from the kernel") {
+  TestAgent first;
+  first.FeedAndPass(1, Cart());
+  const Lines full = Describe(first.kernel);
+  TestAgent second({.node_name = "n1"}, first.kernel);
+  FeedUpdate saved = SavedUpdate(second, {});
+  second.Put(std::move(saved));
+  second.agent.Pass();
+  second.now += kSavedPictureGrace;
+  second.agent.Pass();
+  CHECK(Describe(second.kernel) == full);
+  // The picture that is whole says that it is gone.
+  second.FeedAndPass(2, {});
+  CHECK(Describe(second.kernel) == Lines{});
+}
+
 TEST_CASE("at the start what everything else needs comes first") {
   TestAgent test;
   test.FeedAndPass(

@@ -28,6 +28,7 @@ class Inspection {
                         query_ = query;
                         return explanation;
                       },
+                  .feed = [this] { return feed; },
                   .open_table = [this] { return OpenTable(); }}) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
@@ -71,6 +72,7 @@ class Inspection {
 
   absl::StatusOr<AgentReport> report = AgentReport();
   absl::StatusOr<Explanation> explanation = Explanation();
+  FeedFreshness feed;
   ipvs::MemoryTable table;
   absl::Status open_status;
   grpc::Status status;
@@ -439,6 +441,12 @@ TEST_CASE("a status tells how far the agent is, and what fails") {
                      {"route 10.96.0.1", "lo is down", std::nullopt}};
   report.warnings = {"Service shop/cart: odd"};
   report.counters = {.operations = 1, .elements = 2, .routes = 3};
+  inspection.feed = {.connected = true,
+                     .feeder = "10.0.0.5:10270",
+                     .revision = 8,
+                     .head_revision = 9,
+                     .current_as_of = absl::FromUnixMillis(1'700'000'001'500),
+                     .saved = true};
   v1::StatusResponse response = inspection.Status();
   CHECK(response.version() == kVersion);
   CHECK(response.kernel_table() == ReadKernelTableTitle());
@@ -459,6 +467,14 @@ TEST_CASE("a status tells how far the agent is, and what fails") {
           operations_written: 1
           elements_written: 2
           routes_written: 3
+          feed {
+            connected: true
+            feeder: "10.0.0.5:10270"
+            revision: 8
+            head_revision: 9
+            current_as_of { seconds: 1700000001 nanos: 500000000 }
+            saved_picture: true
+          }
         )pb"));
 }
 

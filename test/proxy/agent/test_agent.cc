@@ -60,6 +60,11 @@ AgentEnvironment TestAgent::MakeEnvironment() {
   };
 }
 
+void TestAgent::Put(FeedUpdate update) {
+  const std::lock_guard lock(mutex_);
+  update_ = std::move(update);
+}
+
 void TestAgent::Feed(uint64_t revision, std::vector<Object> objects) {
   const std::lock_guard lock(mutex_);
   update_.emplace();

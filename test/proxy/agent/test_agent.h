@@ -31,6 +31,8 @@ class TestAgent {
                      MemoryKernel kernel = MemoryKernel());
   ~TestAgent();
 
+  // For the next pass.
+  void Put(FeedUpdate update);
   // A picture for the next pass, received now. `objects` are all there is.
   void Feed(uint64_t revision, std::vector<Object> objects);
   // A picture, and a pass.

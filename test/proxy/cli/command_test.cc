@@ -50,6 +50,12 @@ class TestInspection {
                                  query = asked;
                                  return explanation;
                                },
+                           .feed =
+                               [] {
+                                 return FeedFreshness{.connected = true,
+                                                      .feeder = "in process",
+                                                      .current_as_of = absl::Now()};
+                               },
                            .open_table = [this]() -> absl::StatusOr<std::unique_ptr<ipvs::Table>> {
                              return std::make_unique<ipvs::MemoryTable>(table);
                            }}};

@@ -1,10 +1,12 @@
 #include "proxy/cli/list_format.h"
 
 #include <catch2/catch.hpp>
+#include <optional>
 
 #include "absl/strings/str_split.h"
 #include "ipvs/ip_address.h"
 #include "ipvs/types.h"
+#include "watcher/feed/proto_time.h"
 
 namespace fairlead {
 namespace {
@@ -40,6 +42,12 @@ v1::StatusResponse MakeStatus() {
   status.set_complete(true);
   status.set_revision(7);
   status.set_kernel_table("IP Virtual Server version 1.2.1 (size=4096)");
+  v1::FeedState& feed = *status.mutable_feed();
+  feed.set_connected(true);
+  feed.set_feeder("10.0.0.5:10270");
+  feed.set_revision(7);
+  feed.set_head_revision(9);
+  EncodeTime(absl::FromUnixMillis(1'700'000'000'250), feed.mutable_current_as_of());
   return status;
 }
 
@@ -175,6 +183,14 @@ TEST_CASE("virtual servers for marks as JSON have a mark and a family, and no ad
   "node": "n1",
   "complete": true,
   "revision": 7,
+  "feed": {
+    "connected": true,
+    "feeder": "10.0.0.5:10270",
+    "revision": 7,
+    "headRevision": 9,
+    "currentAsOf": "2023-11-14T22:13:20.250Z",
+    "savedPicture": false
+  },
   "virtualServers": [
     {
       "protocol": "UDP",
@@ -245,6 +261,14 @@ TEST_CASE("a list as JSON has everything") {
   "node": "n1",
   "complete": true,
   "revision": 7,
+  "feed": {
+    "connected": true,
+    "feeder": "10.0.0.5:10270",
+    "revision": 7,
+    "headRevision": 9,
+    "currentAsOf": "2023-11-14T22:13:20.250Z",
+    "savedPicture": false
+  },
   "virtualServers": [
     {
       "protocol": "TCP",
@@ -302,9 +326,41 @@ TEST_CASE("a list as JSON has everything") {
 )");
 }
 
+TEST_CASE("a feed that is not fresh is spoken of") {
+  const absl::Time now = absl::FromUnixSeconds(1'700'000'100);
+  struct Case {
+    const char* name;
+    bool connected;
+    std::optional<absl::Duration> age;
+    bool saved;
+    const char* text;
+  };
+  const Case kCases[] = {
+      {"fresh", true, absl::Seconds(9), false, ""},
+      {"connected, nothing yet", true, std::nullopt, false, ""},
+      {"nobody ever answered", false, std::nullopt, false, "no answer from w:1"},
+      {"behind", true, absl::Seconds(61), false, "the picture was current 1m1s ago"},
+      {"cut off", false, absl::Milliseconds(2500), false,
+       "no feeder answers; the picture was current 2s ago"},
+      {"from disk", false, absl::Hours(30), true,
+       "no feeder answers; the picture is one from disk, saved 30h ago"},
+  };
+  for (const Case& test : kCases) {
+    INFO(test.name);
+    v1::FeedState feed;
+    feed.set_connected(test.connected);
+    feed.set_feeder("w:1");
+    feed.set_saved_picture(test.saved);
+    if (test.age) EncodeTime(now - *test.age, feed.mutable_current_as_of());
+    CHECK(DescribeStaleFeed(feed, now) == test.text);
+  }
+}
+
 TEST_CASE("an empty list as JSON has empty arrays") {
   CHECK(FormatListJson({}, {}) ==
         "{\n  \"node\": \"\",\n  \"complete\": false,\n  \"revision\": 0,\n"
+        "  \"feed\": {\n    \"connected\": false,\n    \"feeder\": \"\",\n    \"revision\": 0,\n"
+        "    \"headRevision\": 0,\n    \"currentAsOf\": null,\n    \"savedPicture\": false\n  },\n"
         "  \"virtualServers\": [],\n  \"failures\": [],\n  \"warnings\": []\n}\n");
 }
 

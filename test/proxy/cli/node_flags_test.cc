@@ -155,7 +155,7 @@ TEST_CASE("a device that pods are told by has to be named, and by its own mode")
 TEST_CASE("a mode of telling pods from others that there is not is refused") {
   CLI::App command;
   NodeFlags flags;
-  AddNodeFlags(command, flags, /*required=*/false);
+  AddNodeFlags(command, flags, Required::kNothing);
   CHECK_THROWS_AS(command.parse("--detect-local-mode Magic"), CLI::ValidationError);
 }
 
@@ -182,7 +182,7 @@ TEST_CASE("flags that are not given have the defaults of the settings") {
 TEST_CASE("a command line becomes settings") {
   CLI::App command;
   NodeFlags flags;
-  AddNodeFlags(command, flags, /*required=*/true);
+  AddNodeFlags(command, flags, Required::kNodeAndManifests);
   command.parse(
       "--node-name n1 --node-ip fd00:1::1,192.168.1.1 --cluster-cidr 10.244.0.0/16 "
       "--cluster-cidr fd00:244::/48 --masquerade-all --nodeport-addresses primary --scheduler lc "
@@ -212,7 +212,7 @@ TEST_CASE("a command line without what is required is refused") {
   for (const char* line : {"", "--node-name n1", "--manifests a.yaml"}) {
     CLI::App command;
     NodeFlags flags;
-    AddNodeFlags(command, flags, /*required=*/true);
+    AddNodeFlags(command, flags, Required::kNodeAndManifests);
     CHECK_THROWS_AS(command.parse(line), CLI::RequiredError);
   }
 }
@@ -220,7 +220,7 @@ TEST_CASE("a command line without what is required is refused") {
 TEST_CASE("a command that can ask the agent needs neither a node's name nor manifests") {
   CLI::App command;
   NodeFlags flags;
-  AddNodeFlags(command, flags, /*required=*/false);
+  AddNodeFlags(command, flags, Required::kNothing);
   command.parse("");
   CHECK(flags.node_name.empty());
   CHECK(flags.manifests.empty());

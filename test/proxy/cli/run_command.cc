@@ -56,6 +56,7 @@ Outcome RunCommand(const std::string& line) {
   CLI::App app;
   Run run;
   AddProxyCommand(app, run);
+  AddWatcherCommand(app, run);
   AddPlanCommand(app, run);
   AddExplainCommand(app, run);
   AddListCommand(app, run);

@@ -23,36 +23,86 @@ std::vector<std::string> Series(const AgentMetrics& metrics, const std::string& 
 
 using Lines = std::vector<std::string>;
 
+// Without the buckets of histograms, of which there are many.
+Lines Numbers(const AgentMetrics& metrics) {
+  Lines lines = Series(metrics);
+  std::erase_if(lines, [](const std::string& line) { return absl::StrContains(line, "_bucket{"); });
+  return lines;
+}
+
 TEST_CASE("metrics are 0 until they are set, and there from the start") {
-  CHECK(Series(AgentMetrics()) == Lines{
-                                      "fairlead_conntrack_flows_deleted_total 0",
-                                      "fairlead_health_check_port_problems 0",
-                                      R"(fairlead_kernel_writes_total{kind="element"} 0)",
-                                      R"(fairlead_kernel_writes_total{kind="ipvs"} 0)",
-                                      R"(fairlead_kernel_writes_total{kind="route"} 0)",
-                                      "fairlead_sync_failures 0",
-                                      "fairlead_sync_last_timestamp_seconds 0",
-                                  });
+  CHECK(Numbers(AgentMetrics()) == Lines{
+                                       "fairlead_conntrack_flows_deleted_total 0",
+                                       "fairlead_feed_age_seconds 0",
+                                       "fairlead_feed_connected 0",
+                                       "fairlead_feed_revision 0",
+                                       "fairlead_feed_revisions_behind 0",
+                                       "fairlead_feed_saved_picture 0",
+                                       "fairlead_health_check_port_problems 0",
+                                       R"(fairlead_kernel_writes_total{kind="element"} 0)",
+                                       R"(fairlead_kernel_writes_total{kind="ipvs"} 0)",
+                                       R"(fairlead_kernel_writes_total{kind="route"} 0)",
+                                       "fairlead_sync_failures 0",
+                                       "fairlead_sync_last_timestamp_seconds 0",
+                                       R"(fairlead_table_size{kind="draining_real_server"} 0)",
+                                       R"(fairlead_table_size{kind="real_server"} 0)",
+                                       R"(fairlead_table_size{kind="service"} 0)",
+                                       R"(fairlead_table_size{kind="virtual_server"} 0)",
+                                       "kubeproxy_network_programming_duration_seconds_count 0",
+                                       "kubeproxy_network_programming_duration_seconds_sum 0",
+                                       "kubeproxy_sync_proxy_rules_duration_seconds_count 0",
+                                       "kubeproxy_sync_proxy_rules_duration_seconds_sum 0",
+                                   });
 }
 
 TEST_CASE("metrics are what they were set to") {
+  const absl::Time now = absl::FromUnixSeconds(1'700'000'000);
   AgentMetrics metrics;
   metrics.SetConflicts({{{"shop", "cart"}, 3}});
-  metrics.SetLastSync(absl::FromUnixMillis(1'700'000'000'500));
+  metrics.SetLastSync(now + absl::Milliseconds(500));
   metrics.SetSyncFailures(4);
   metrics.SetKernelWrites({.ipvs = 10, .elements = 20, .routes = 30});
   metrics.SetHealthCheckPortProblems(5);
   metrics.SetConntrackFlowsDeleted(6);
-  CHECK(Series(metrics) == Lines{
-                               "fairlead_conntrack_flows_deleted_total 6",
-                               "fairlead_health_check_port_problems 5",
-                               R"(fairlead_kernel_writes_total{kind="element"} 20)",
-                               R"(fairlead_kernel_writes_total{kind="ipvs"} 10)",
-                               R"(fairlead_kernel_writes_total{kind="route"} 30)",
-                               R"(fairlead_service_conflicts{name="cart",namespace="shop"} 3)",
-                               "fairlead_sync_failures 4",
-                               "fairlead_sync_last_timestamp_seconds 1700000000.5",
-                           });
+  metrics.ObserveSync(absl::Milliseconds(3));
+  metrics.ObserveSync(absl::Milliseconds(5));
+  metrics.ObserveProgramming(absl::Seconds(2));
+  metrics.SetTableSizes({.services = 1, .virtual_servers = 2, .real_servers = 3, .draining = 4});
+  metrics.SetFeed({.connected = true,
+                   .revision = 40,
+                   .head_revision = 42,
+                   .current_as_of = now - absl::Seconds(7),
+                   .saved = true},
+                  now);
+  CHECK(Numbers(metrics) == Lines{
+                                "fairlead_conntrack_flows_deleted_total 6",
+                                "fairlead_feed_age_seconds 7",
+                                "fairlead_feed_connected 1",
+                                "fairlead_feed_revision 40",
+                                "fairlead_feed_revisions_behind 2",
+                                "fairlead_feed_saved_picture 1",
+                                "fairlead_health_check_port_problems 5",
+                                R"(fairlead_kernel_writes_total{kind="element"} 20)",
+                                R"(fairlead_kernel_writes_total{kind="ipvs"} 10)",
+                                R"(fairlead_kernel_writes_total{kind="route"} 30)",
+                                R"(fairlead_service_conflicts{name="cart",namespace="shop"} 3)",
+                                "fairlead_sync_failures 4",
+                                "fairlead_sync_last_timestamp_seconds 1700000000.5",
+                                R"(fairlead_table_size{kind="draining_real_server"} 4)",
+                                R"(fairlead_table_size{kind="real_server"} 3)",
+                                R"(fairlead_table_size{kind="service"} 1)",
+                                R"(fairlead_table_size{kind="virtual_server"} 2)",
+                                "kubeproxy_network_programming_duration_seconds_count 1",
+                                "kubeproxy_network_programming_duration_seconds_sum 2",
+                                "kubeproxy_sync_proxy_rules_duration_seconds_count 2",
+                                "kubeproxy_sync_proxy_rules_duration_seconds_sum 0.008",
+                            });
+}
+
+TEST_CASE("the age of a picture is not a number before there is one") {
+  AgentMetrics metrics;
+  metrics.SetFeed({}, absl::FromUnixSeconds(1'700'000'000));
+  CHECK(Series(metrics, "fairlead_feed_age_seconds") == Lines{"fairlead_feed_age_seconds Nan"});
 }
 
 TEST_CASE("every family has its type, and a sentence of help") {
@@ -66,15 +116,23 @@ TEST_CASE("every family has its type, and a sentence of help") {
     if (!absl::StartsWith(line, "# HELP")) continue;
     INFO(line);
     CHECK(absl::EndsWith(words[3], "."));
-    CHECK(absl::StartsWith(words[2], "fairlead_"));
+    CHECK((absl::StartsWith(words[2], "fairlead_") || absl::StartsWith(words[2], "kubeproxy_")));
   }
   CHECK(types == std::map<std::string, std::string>{
                      {"fairlead_conntrack_flows_deleted_total", "counter"},
+                     {"fairlead_feed_age_seconds", "gauge"},
+                     {"fairlead_feed_connected", "gauge"},
+                     {"fairlead_feed_revision", "gauge"},
+                     {"fairlead_feed_revisions_behind", "gauge"},
+                     {"fairlead_feed_saved_picture", "gauge"},
                      {"fairlead_health_check_port_problems", "gauge"},
                      {"fairlead_kernel_writes_total", "counter"},
                      {"fairlead_service_conflicts", "gauge"},
                      {"fairlead_sync_failures", "gauge"},
                      {"fairlead_sync_last_timestamp_seconds", "gauge"},
+                     {"fairlead_table_size", "gauge"},
+                     {"kubeproxy_network_programming_duration_seconds", "histogram"},
+                     {"kubeproxy_sync_proxy_rules_duration_seconds", "histogram"},
                  });
 }
 

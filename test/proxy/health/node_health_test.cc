@@ -17,6 +17,15 @@ using Verdict = NodeHealth::Verdict;
 const absl::Duration kSyncPeriod = absl::Seconds(30);
 const absl::Duration kLimit = 2 * kSyncPeriod;
 const absl::Time kStart = absl::FromUnixSeconds(1'700'000'000);
+const FeedFreshness kFeed = {.connected = true,
+                             .feeder = "10.0.0.5:10270",
+                             .revision = 7,
+                             .head_revision = 9,
+                             .current_as_of = kStart - absl::Seconds(2),
+                             .saved = true};
+constexpr char kFeedJson[] =
+    R"(,"feed":{"connected":true,"feeder":"10.0.0.5:10270","revision":7,"headRevision":9,)"
+    R"("currentAsOf":"2023-11-14T22:13:18Z","ageSeconds":3,"savedPicture":true}})";
 
 TEST_CASE("an agent that has had nothing to do is healthy") {
   const NodeHealth health(kSyncPeriod);
@@ -76,16 +85,19 @@ TEST_CASE("paths are answered by what concerns them") {
   const std::string times =
       R"({"lastUpdated":"2023-11-14T22:13:20Z","currentTime":"2023-11-14T22:13:21.5Z")";
   const Case c = GENERATE_COPY(values<Case>({
-      {"healthz, well", "/healthz", true, true, 200, times + R"(,"nodeEligible":true})"},
-      {"healthz, late", "/healthz", false, true, 503, times + R"(,"nodeEligible":true})"},
-      {"healthz, node goes", "/healthz", true, false, 503, times + R"(,"nodeEligible":false})"},
-      {"healthz, both", "/healthz", false, false, 503, times + R"(,"nodeEligible":false})"},
+      {"healthz, well", "/healthz", true, true, 200, times + R"(,"nodeEligible":true)" + kFeedJson},
+      {"healthz, late", "/healthz", false, true, 503,
+       times + R"(,"nodeEligible":true)" + kFeedJson},
+      {"healthz, node goes", "/healthz", true, false, 503,
+       times + R"(,"nodeEligible":false)" + kFeedJson},
+      {"healthz, both", "/healthz", false, false, 503,
+       times + R"(,"nodeEligible":false)" + kFeedJson},
       {"livez, well", "/livez", true, true, 200, times + "}"},
       {"livez, late", "/livez", false, true, 503, times + "}"},
       {"livez, node goes", "/livez", true, false, 200, times + "}"},
   }));
   CAPTURE(c.name);
-  CHECK(AnswerNodeHealth(c.path, {c.healthy, c.eligible, kStart, std::nullopt},
+  CHECK(AnswerNodeHealth(c.path, {c.healthy, c.eligible, kStart, std::nullopt}, kFeed,
                          kStart + absl::Milliseconds(1500)) ==
         HttpResponse{c.status,
                      {{"Content-Type", "application/json"}, {"X-Content-Type-Options", "nosniff"}},
@@ -96,14 +108,14 @@ TEST_CASE("other paths are not found") {
   const std::string path =
       GENERATE(values<std::string>({"/", "", "/healthz/", "/healthzz", "/Livez", "/readyz"}));
   CAPTURE(path);
-  CHECK(AnswerNodeHealth(path, {}, kStart) ==
+  CHECK(AnswerNodeHealth(path, {}, kFeed, kStart) ==
         HttpResponse{404, {{"Content-Type", "text/plain"}}, "not found\n"});
 }
 
 TEST_CASE("an agent that never was done says so by the year 1") {
   NodeHealth health(kSyncPeriod);
   health.ChangePending(kStart);
-  CHECK(AnswerNodeHealth("/livez", health.Check(kStart), kStart).body ==
+  CHECK(AnswerNodeHealth("/livez", health.Check(kStart), kFeed, kStart).body ==
         R"({"lastUpdated":"0001-01-01T00:00:00Z","currentTime":"2023-11-14T22:13:20Z"})");
 }
 

@@ -8,13 +8,16 @@
 #include <catch2/catch.hpp>
 #include <deque>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "fairlead/v1/feed.grpc.pb.h"
 #include "test/watcher/feed/objects.h"
 #include "watcher/feed/feed_codec.h"
+#include "watcher/feed/feed_in_process.h"
 
 namespace fairlead {
 namespace {
@@ -45,7 +48,7 @@ void SendService(ServerStream& stream, const std::string& name, int version = 0)
 
 void SendComplete(ServerStream& stream, uint64_t revision) {
   v1::SubscribeResponse response;
-  response.mutable_complete()->set_revision(revision);
+  response.mutable_batch()->set_complete_revision(revision);
   stream.Write(response);
 }
 
@@ -149,7 +152,7 @@ TEST_CASE("A feeder that breaks the protocol is asked for everything again") {
   CHECK(agent.picture().empty());
   const FeedClientStatus status = agent.client().status();
   CHECK(status.attempts == 2);
-  CHECK(status.last_error == "INVALID_ARGUMENT: Complete: revision 4 after 5");
+  CHECK(status.last_error == "feeder: INVALID_ARGUMENT: Batch: complete_revision 4 after 5");
 }
 
 TEST_CASE("The last ack is sent again after a reconnect, and only within its epoch") {
@@ -196,11 +199,104 @@ TEST_CASE("A client that finds nobody keeps trying, and stops at once") {
   CHECK(agent.client().status().attempts >= 1);
 }
 
+// The channel of a port on which nobody listens.
+std::shared_ptr<grpc::Channel> NobodysChannel() {
+  return grpc::CreateCustomChannel("unix:/nonexistent/feed", grpc::InsecureChannelCredentials(),
+                                   FeedChannelArguments());
+}
+
+TEST_CASE("Of several feeders the next is followed when one does not answer or ends") {
+  InProcessFeed first({}, "first");
+  auto second = std::make_unique<InProcessFeed>(FeedServerOptions(), "second");
+  for (InProcessFeed* feed : {&first, second.get()}) {
+    feed->journal().Upsert(MakeService("a"), kNow);
+    feed->journal().MarkComplete();
+  }
+  second->journal().Upsert(MakeService("b"), kNow);
+  // Whichever the node's name selects, it comes to the one that answers.
+  Agent agent({{"nobody", NobodysChannel()}, {"second", second->MakeChannel()}}, "n1");
+  const FeedUpdate update = agent.Next();
+  CHECK(update.position == FeedPosition{"second", 2});
+  CHECK(agent.client().status().feeder == "second");
+  agent.client().Stop();
+
+  Agent moving({{"first", first.MakeChannel()}, {"second", second->MakeChannel()}}, "n1");
+  FeedUpdate from = moving.Next();
+  const bool first_was_first = from.position.epoch == "first";
+  // The one that is followed ends; the other has another epoch, so everything comes again.
+  (first_was_first ? first : *second).server().Shutdown();
+  const FeedUpdate to = moving.Next();
+  CHECK(to.position.epoch == (first_was_first ? "second" : "first"));
+  CHECK(to.snapshot);
+  moving.client().Stop();
+}
+
+TEST_CASE("Agents begin with different feeders, each with the same one every time") {
+  InProcessFeed first({}, "first");
+  InProcessFeed second({}, "second");
+  first.journal().MarkComplete();
+  second.journal().MarkComplete();
+  std::map<std::string, int> chosen;
+  for (int i = 0; i < 40; ++i) {
+    const std::string node = "node-" + std::to_string(i);
+    std::string epoch;
+    for (int again = 0; again < 2; ++again) {
+      Agent agent({{"first", first.MakeChannel()}, {"second", second.MakeChannel()}}, node);
+      const std::string got = agent.Next().position.epoch;
+      if (again == 1) CHECK(got == epoch);
+      epoch = got;
+      agent.client().Stop();
+    }
+    ++chosen[epoch];
+  }
+  CHECK(chosen["first"] >= 10);
+  CHECK(chosen["second"] >= 10);
+}
+
+TEST_CASE("A feeder that falls silent is given up, one with heartbeats is not") {
+  // The first stream is silent after its picture, the second one answers.
+  ScriptedFeed feed({
+      [](const v1::Hello&, ServerStream& stream) {
+        SendStart(stream, "e", v1::Start::SNAPSHOT);
+        SendComplete(stream, 1);
+        v1::SubscribeRequest ignored;
+        while (stream.Read(&ignored)) {
+        }
+      },
+      [](const v1::Hello& hello, ServerStream& stream) {
+        SendStart(stream, hello.epoch(), v1::Start::DELTA);
+        SendComplete(stream, 2);
+        v1::SubscribeResponse heartbeat;
+        heartbeat.mutable_heartbeat()->set_head_revision(7);
+        while (stream.Write(heartbeat)) {
+        }
+      },
+  });
+  Signal signal;
+  FeedMailbox mailbox([&signal] { signal.Raise(); });
+  FeedClient client({{"feeder", feed.MakeChannel()}},
+                    {.node_name = "n1",
+                     .min_reconnect_wait = absl::Milliseconds(1),
+                     .max_reconnect_wait = absl::Milliseconds(20),
+                     .silence_timeout = absl::Milliseconds(50)},
+                    mailbox);
+  client.Start();
+  REQUIRE(signal.Await([&client] { return client.status().position.revision == 2; }));
+  CHECK(client.status().last_error == "feeder: UNAVAILABLE: nothing was heard for 50ms");
+  const uint64_t attempts = client.status().attempts;
+  // Heartbeats for several times the timeout.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(200);
+  while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  CHECK(client.status().head_revision == 7);
+  CHECK(client.status().attempts == attempts);
+  client.Stop();
+}
+
 TEST_CASE("A client that was never started stops") {
   FeedMailbox mailbox([] {});
-  FeedClient client(
-      grpc::CreateChannel("unix:/nonexistent/feed", grpc::InsecureChannelCredentials()),
-      {.node_name = "n1"}, mailbox);
+  FeedClient client({{"nobody", grpc::CreateChannel("unix:/nonexistent/feed",
+                                                    grpc::InsecureChannelCredentials())}},
+                    {.node_name = "n1"}, mailbox);
   client.Stop();
   CHECK(client.status().attempts == 0);
 }

@@ -280,22 +280,32 @@ TEST_CASE("Text that is not UTF-8 does not spoil the message it is in") {
 }
 
 TEST_CASE("A joined batch is the message that protobuf would have made") {
-  v1::SubscribeResponse expected;
-  *expected.mutable_batch()->add_changes() = ValidService();
-  *expected.mutable_batch()->add_changes() = ValidSlice();
-  *expected.mutable_batch()->add_changes() = ValidRemoval();
+  for (const bool marked : {false, true}) {
+    INFO("marked " << marked);
+    v1::SubscribeResponse expected;
+    *expected.mutable_batch()->add_changes() = ValidService();
+    *expected.mutable_batch()->add_changes() = ValidSlice();
+    *expected.mutable_batch()->add_changes() = ValidRemoval();
+    std::optional<CompleteMark> mark;
+    if (marked) {
+      mark = {.revision = 300, .partial = true};
+      expected.mutable_batch()->set_complete_revision(300);
+      expected.mutable_batch()->set_partial(true);
+    }
 
-  std::vector<grpc::Slice> slices;
-  REQUIRE(JoinBatch({SerializeElement(ValidService()), SerializeElement(ValidSlice()),
-                     SerializeElement(ValidRemoval())})
-              .Dump(&slices)
-              .ok());
+    std::vector<grpc::Slice> slices;
+    REQUIRE(JoinBatch({SerializeElement(ValidService()), SerializeElement(ValidSlice()),
+                       SerializeElement(ValidRemoval())},
+                      mark)
+                .Dump(&slices)
+                .ok());
 
-  std::string bytes;
-  for (const grpc::Slice& slice : slices) {
-    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+    std::string bytes;
+    for (const grpc::Slice& slice : slices) {
+      bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+    }
+    CHECK(bytes == expected.SerializeAsString());
   }
-  CHECK(bytes == expected.SerializeAsString());
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include "watcher/feed/feed_server.h"
 
 #include <catch2/catch.hpp>
+#include <deque>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@
 namespace fairlead {
 namespace {
 
+using feed_test::MakeNode;
 using feed_test::MakeService;
 using feed_test::ServiceId;
 using feed_test::Signal;
@@ -51,25 +54,17 @@ class Stream {
   void Write(const v1::SubscribeRequest& request) { stream_->Write(request); }
   void WritesDone() { stream_->WritesDone(); }
 
-  // "SNAPSHOT e", "DELTA e", "batch a b -c" or "complete 3"; "end" after the last.
+  // "SNAPSHOT e", "DELTA e", "batch a b -c", "complete 3" (of the batch before it) or
+  // "heartbeat 3"; "end" after the last.
   std::string Read() {
-    v1::SubscribeResponse response;
-    if (!stream_->Read(&response)) return "end";
-    switch (response.kind_case()) {
-      case v1::SubscribeResponse::kStart:
-        return absl::StrCat(v1::Start::Mode_Name(response.start().mode()), " ",
-                            response.start().epoch());
-      case v1::SubscribeResponse::kComplete:
-        return absl::StrCat("complete ", response.complete().revision());
-      default:
-        break;
+    while (lines_.empty()) {
+      v1::SubscribeResponse response;
+      if (!stream_->Read(&response)) return "end";
+      Describe(response);
     }
-    std::string text = "batch";
-    for (const v1::Change& change : response.batch().changes()) {
-      absl::StrAppend(&text, " ", change.has_removed() ? "-" : "",
-                      DecodeChange(change).value().id.name.name);
-    }
-    return text;
+    std::string line = lines_.front();
+    lines_.pop_front();
+    return line;
   }
 
   std::vector<std::string> Read(int count) {
@@ -94,8 +89,32 @@ class Stream {
   }
 
  private:
+  void Describe(const v1::SubscribeResponse& response) {
+    if (response.has_start()) {
+      lines_.push_back(absl::StrCat(v1::Start::Mode_Name(response.start().mode()), " ",
+                                    response.start().epoch()));
+    }
+    if (response.has_heartbeat()) {
+      lines_.push_back(absl::StrCat("heartbeat ", response.heartbeat().head_revision()));
+    }
+    const v1::Batch& batch = response.batch();
+    if (batch.changes_size() > 0) {
+      std::string text = "batch";
+      for (const v1::Change& change : batch.changes()) {
+        absl::StrAppend(&text, " ", change.has_removed() ? "-" : "",
+                        DecodeChange(change).value().id.name.name);
+      }
+      lines_.push_back(std::move(text));
+    }
+    if (batch.has_complete_revision()) {
+      lines_.push_back(
+          absl::StrCat(batch.partial() ? "partial " : "complete ", batch.complete_revision()));
+    }
+  }
+
   v1::Feed::Stub stub_;
   grpc::ClientContext context_;
+  std::deque<std::string> lines_;
   std::unique_ptr<grpc::ClientReaderWriter<v1::SubscribeRequest, v1::SubscribeResponse>> stream_;
 };
 
@@ -103,8 +122,8 @@ using Lines = std::vector<std::string>;
 
 // A feed of epoch "e" whose subscribers can be waited for.
 struct Feed {
-  Feed() = default;
-  explicit Feed(size_t max_subscribers) : options{.max_subscribers = max_subscribers} {}
+  Feed() : Feed(FeedServerOptions()) {}
+  explicit Feed(FeedServerOptions options) : feed(WithSignals(std::move(options)), "e") {}
 
   // Waits until the subscribers fulfil the condition.
   bool Await(const std::function<bool(const std::vector<SubscriberStatus>&)>& condition) {
@@ -114,11 +133,24 @@ struct Feed {
     return Await([count](const auto& subscribers) { return subscribers.size() == count; });
   }
 
+  FeedServerOptions WithSignals(FeedServerOptions options) {
+    options.on_subscribers_changed = [this] { changed.Raise(); };
+    options.on_fault = [this](const absl::Status& reason) {
+      std::lock_guard lock(mutex);
+      faults.push_back(reason.ToString());
+    };
+    options.on_acked = [this](absl::Duration took) {
+      std::lock_guard lock(mutex);
+      acked.push_back(took);
+    };
+    return options;
+  }
+
   Signal changed;
-  FeedServerOptions options;
-  InProcessFeed feed{{.max_subscribers = options.max_subscribers,
-                      .on_subscribers_changed = [this] { changed.Raise(); }},
-                     "e"};
+  std::mutex mutex;
+  std::vector<std::string> faults;
+  std::vector<absl::Duration> acked;
+  InProcessFeed feed;
 };
 
 TEST_CASE("A subscriber without anything is sent a snapshot, then what changes") {
@@ -139,6 +171,29 @@ TEST_CASE("An empty feed is a snapshot without objects and its mark") {
   f.feed.journal().MarkComplete();
   Stream stream(f.feed, {Hello("n1")});
   CHECK(stream.Read(2) == Lines{"SNAPSHOT e", "complete 0"});
+}
+
+TEST_CASE("A feeder that has nothing yet can send agents to another one") {
+  Feed f({.refuse_until_complete = true});
+  Stream early(f.feed, {Hello("n1")});
+  const grpc::Status refused = early.Finish();
+  CHECK(refused.error_code() == grpc::StatusCode::UNAVAILABLE);
+  CHECK(refused.error_message() == "the source has not given a whole picture yet");
+  CHECK(f.faults.empty());
+  f.feed.journal().MarkComplete();
+  Stream late(f.feed, {Hello("n1")});
+  CHECK(late.Read(2) == Lines{"SNAPSHOT e", "complete 0"});
+}
+
+TEST_CASE("A picture in which something is missing says so, and when nothing is any more") {
+  Feed f;
+  f.feed.journal().MarkComplete(/*partial=*/true);
+  Stream stream(f.feed, {Hello("n1")});
+  CHECK(stream.Read(2) == Lines{"SNAPSHOT e", "partial 0"});
+  f.feed.journal().Upsert(MakeService("a"), kNow);
+  CHECK(stream.Read(2) == Lines{"batch a", "partial 1"});
+  f.feed.journal().MarkComplete();
+  CHECK(stream.Read() == "complete 1");
 }
 
 TEST_CASE("No complete mark is sent before the source's first picture is complete") {
@@ -270,18 +325,154 @@ TEST_CASE("The server knows who has acknowledged what") {
 }
 
 TEST_CASE("One subscriber too many is refused, and let in when another has gone") {
-  Feed f(2);
+  Feed f({.max_subscribers = 2});
   f.feed.journal().MarkComplete();
   Stream first(f.feed, {Hello("n1")});
   Stream second(f.feed, {Hello("n2")});
   REQUIRE(f.AwaitCount(2));
   Stream third(f.feed, {Hello("n3")});
-  CHECK(third.Finish().error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  const grpc::Status refused = third.Finish();
+  CHECK(refused.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(refused.error_message() == "too many subscribers: at most 2");
+  CHECK(f.faults == Lines{"RESOURCE_EXHAUSTED: too many subscribers: at most 2"});
 
   first.Cancel();
   REQUIRE(f.AwaitCount(1));
   Stream fourth(f.feed, {Hello("n4")});
   CHECK(fourth.Read() == "SNAPSHOT e");
+}
+
+TEST_CASE("New subscribers are let in at a rate, a number of them at once") {
+  absl::Time now = kNow;
+  Feed f({.max_subscribe_rate = 1, .max_subscribe_burst = 2, .now = [&now] { return now; }});
+  f.feed.journal().MarkComplete();
+  Stream first(f.feed, {Hello("n1")});
+  CHECK(first.Read() == "SNAPSHOT e");
+  Stream second(f.feed, {Hello("n2")});
+  CHECK(second.Read() == "SNAPSHOT e");
+  Stream third(f.feed, {Hello("n3")});
+  CHECK(third.Finish().error_message() == "too many new subscribers: at most 1 a second");
+  now += absl::Seconds(1);
+  Stream fourth(f.feed, {Hello("n4")});
+  CHECK(fourth.Read() == "SNAPSHOT e");
+}
+
+TEST_CASE("A request that is too large ends the stream, and nothing else") {
+  Feed f;
+  f.feed.journal().MarkComplete();
+  Stream other(f.feed, {Hello("n1")});
+  CHECK(other.Read(2) == Lines{"SNAPSHOT e", "complete 0"});
+  v1::SubscribeRequest large = Ack(0);
+  large.mutable_ack()->add_failures()->set_message(std::string(kMaxRequestBytes, 'x'));
+  Stream stream(f.feed, {Hello("n2"), large});
+  CHECK(stream.Finish().error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(f.faults.size() == 1);
+  f.feed.journal().Upsert(MakeService("a"), kNow);
+  CHECK(other.Read(2) == Lines{"batch a", "complete 1"});
+}
+
+TEST_CASE("An agent that may not call itself by its node's name is refused") {
+  Feed f({.may_be_node = [](const grpc::AuthContext*, const std::string& name) {
+    return name == "n1";
+  }});
+  f.feed.journal().MarkComplete();
+  Stream good(f.feed, {Hello("n1")});
+  CHECK(good.Read() == "SNAPSHOT e");
+  Stream bad(f.feed, {Hello("n2")});
+  const grpc::Status status = bad.Finish();
+  CHECK(status.error_code() == grpc::StatusCode::PERMISSION_DENIED);
+  CHECK(status.error_message() == "the certificate of this connection is not that of node n2");
+  CHECK(f.faults.size() == 1);
+}
+
+TEST_CASE("A stream on which nothing happens carries heartbeats with the newest revision") {
+  Feed f({.heartbeat_interval = absl::Milliseconds(1)});
+  f.feed.journal().Upsert(MakeService("a"), kNow);
+  f.feed.journal().MarkComplete();
+  Stream stream(f.feed, {Hello("n1")});
+  std::string line;
+  while (line != "complete 1") line = stream.Read();
+  CHECK(stream.Read() == "heartbeat 1");
+  CHECK(stream.Read() == "heartbeat 1");
+}
+
+TEST_CASE("A source that has not given its first picture is alive all the same") {
+  Feed f({.heartbeat_interval = absl::Milliseconds(1)});
+  Stream stream(f.feed, {Hello("n1")});
+  CHECK(stream.Read(2) == Lines{"SNAPSHOT e", "heartbeat 0"});
+}
+
+TEST_CASE("One whole picture at a time: the next agent hears heartbeats until it is its turn") {
+  Feed f({.max_snapshots = 1, .heartbeat_interval = absl::Milliseconds(1)});
+  f.feed.journal().Upsert(MakeService("a"), kNow);
+  // Not complete: the first stays at it.
+  Stream first(f.feed, {Hello("n1")});
+  CHECK(first.Read(2) == Lines{"SNAPSHOT e", "batch a"});
+  Stream second(f.feed, {Hello("n2")});
+  CHECK(second.Read(3) == Lines{"SNAPSHOT e", "heartbeat 1", "heartbeat 1"});
+  SECTION("when the first one has it") {
+    f.feed.journal().MarkComplete();
+    std::string line = first.Read();
+    while (line == "heartbeat 1") line = first.Read();
+    CHECK(line == "complete 1");
+  }
+  SECTION("when the first one has gone") {
+    f.feed.journal().MarkComplete();
+    first.Cancel();
+    CHECK(f.AwaitCount(1));
+  }
+  std::string line = second.Read();
+  while (line == "heartbeat 1") line = second.Read();
+  CHECK(line == "batch a");
+  CHECK(second.Read() == "complete 1");
+  // An agent that needs a part only does not wait.
+  Stream third(f.feed, {Hello("n3", "e", 1)});
+  CHECK(third.Read(2) == Lines{"DELTA e", "complete 1"});
+}
+
+TEST_CASE("An agent is given its own Node, and a mark for those of others") {
+  Feed f;
+  for (const char* name : {"n1", "n2", "n3"}) f.feed.journal().Upsert(MakeNode(name), kNow);
+  f.feed.journal().Upsert(MakeService("a"), kNow);
+  f.feed.journal().MarkComplete();
+  Stream second(f.feed, {Hello("n2")});
+  CHECK(second.Read(3) == Lines{"SNAPSHOT e", "batch n2 a", "complete 4"});
+  Stream third(f.feed, {Hello("n3")});
+  CHECK(third.Read(3) == Lines{"SNAPSHOT e", "batch n3 a", "complete 4"});
+  f.feed.journal().Remove({ObjectKind::kNode, {"", "n3"}}, kNow);
+  CHECK(second.Read() == "complete 5");
+  CHECK(third.Read(2) == Lines{"batch -n3", "complete 5"});
+}
+
+TEST_CASE("The server tells how long each node has been behind, and who has left") {
+  absl::Time now = kNow;
+  Feed f({.now = [&now] { return now; }});
+  f.feed.journal().Upsert(MakeService("a"), kNow);
+  f.feed.journal().MarkComplete();
+  Stream first(f.feed, {Hello("n1"), Ack(0)});
+  CHECK(first.Read(3) == Lines{"SNAPSHOT e", "batch a", "complete 1"});
+  Stream second(f.feed, {Hello("n2")});
+  CHECK(second.Read(3) == Lines{"SNAPSHOT e", "batch a", "complete 1"});
+  now += absl::Seconds(3);
+  first.Write(Ack(1));
+  REQUIRE(f.Await([](const auto& all) { return all.size() == 2 && all[0].acked_revision == 1; }));
+  CHECK(f.acked == std::vector<absl::Duration>{absl::Seconds(3)});
+  f.feed.journal().Upsert(MakeService("b"), now);
+  now += absl::Seconds(2);
+  second.Cancel();
+  REQUIRE(f.AwaitCount(1));
+
+  const std::vector<FeedNode> nodes = f.feed.server().Nodes();
+  REQUIRE(nodes.size() == 2);
+  CHECK(nodes[0].status.node_name == "n1");
+  CHECK(nodes[0].left == absl::InfiniteFuture());
+  CHECK(nodes[0].behind == absl::Seconds(2));
+  CHECK(nodes[1].status.node_name == "n2");
+  CHECK(nodes[1].left == now);
+  CHECK(nodes[1].behind == absl::Seconds(5));
+  Stream again(f.feed, {Hello("n2")});
+  REQUIRE(f.AwaitCount(2));
+  CHECK(f.feed.server().Nodes()[1].left == absl::InfiniteFuture());
 }
 
 TEST_CASE("A stream that is closed or cancelled leaves nothing behind") {

@@ -52,7 +52,7 @@ TEST_CASE("Each object is read once, at its latest revision") {
   journal.Upsert(MakeService("b"), kNow);
   journal.Upsert(MakeService("a", 2), kNow);
 
-  const JournalRead read = journal.Read({}, kAll).value();
+  const JournalRead read = journal.Read({}, kAll, "").value();
 
   CHECK(Describe(read) == Lines{"2 +Service shop/b", "3 +Service shop/a"});
   CHECK(SameValue(*Decode(read.changes)[1].object, MakeService("a", 2)));
@@ -64,7 +64,7 @@ TEST_CASE("Each object is read once, at its latest revision") {
 TEST_CASE("All readers are given the same bytes") {
   Journal journal("e");
   journal.Upsert(MakeService("a"), kNow);
-  CHECK(journal.Read({}, kAll)->changes[0] == journal.Read({}, kAll)->changes[0]);
+  CHECK(journal.Read({}, kAll, "")->changes[0] == journal.Read({}, kAll, "")->changes[0]);
 }
 
 TEST_CASE("What makes no difference gets no revision") {
@@ -91,24 +91,24 @@ TEST_CASE("Replace commits the difference: what is new, what changed, what is go
                    {ServiceId("new"), MakeService("new")}},
                   kNow);
 
-  CHECK(Describe(*journal.Read({.revision = 3}, kAll)) ==
+  CHECK(Describe(*journal.Read({.revision = 3}, kAll, "")) ==
         Lines{"4 -Service shop/gone", "5 +Service shop/changed", "6 +Service shop/new"});
 }
 
 TEST_CASE("A reader is told that it has everything only after MarkComplete") {
   Journal journal("e");
-  CHECK(!journal.Read({}, kAll)->complete);
+  CHECK(!journal.Read({}, kAll, "")->complete);
   journal.Upsert(MakeService("a"), kNow);
-  CHECK(!journal.Read({}, kAll)->complete);
+  CHECK(!journal.Read({}, kAll, "")->complete);
   journal.MarkComplete();
-  CHECK(journal.Read({}, kAll)->complete);
+  CHECK(journal.Read({}, kAll, "")->complete);
   CHECK(journal.complete());
 }
 
 TEST_CASE("An empty journal can be complete") {
   Journal journal("e");
   journal.MarkComplete();
-  const JournalRead read = journal.Read({}, kAll).value();
+  const JournalRead read = journal.Read({}, kAll, "").value();
   CHECK(read.complete);
   CHECK(read.changes.empty());
   CHECK(read.next.revision == 0);
@@ -118,7 +118,7 @@ TEST_CASE("A read stays within its limit, gives at least one change, and is comp
   Journal journal("e");
   for (const char* name : {"a", "b", "c"}) journal.Upsert(MakeService(name), kNow);
   journal.MarkComplete();
-  const size_t size = journal.Read({}, kAll)->changes[0]->size();
+  const size_t size = journal.Read({}, kAll, "")->changes[0]->size();
   struct Case {
     const char* name;
     size_t limit;
@@ -135,12 +135,12 @@ TEST_CASE("A read stays within its limit, gives at least one change, and is comp
     INFO(test.name);
     JournalCursor cursor;
     for (size_t i = 0; i < test.reads.size(); ++i) {
-      const JournalRead read = journal.Read(cursor, test.limit).value();
+      const JournalRead read = journal.Read(cursor, test.limit, "").value();
       CHECK(read.changes.size() == test.reads[i]);
       CHECK(read.complete == (i + 1 == test.reads.size()));
       cursor = read.next;
     }
-    CHECK(journal.Read(cursor, test.limit)->changes.empty());
+    CHECK(journal.Read(cursor, test.limit, "")->changes.empty());
   }
 }
 
@@ -148,9 +148,9 @@ TEST_CASE("A removed object is read as a removal, and as an object when it is ba
   Journal journal("e");
   journal.Upsert(MakeService("a"), kNow);
   journal.Remove(ServiceId("a"), kNow);
-  CHECK(Describe(*journal.Read({.revision = 1}, kAll)) == Lines{"2 -Service shop/a"});
+  CHECK(Describe(*journal.Read({.revision = 1}, kAll, "")) == Lines{"2 -Service shop/a"});
   journal.Upsert(MakeService("a"), kNow);
-  CHECK(Describe(*journal.Read({.revision = 1}, kAll)) == Lines{"3 +Service shop/a"});
+  CHECK(Describe(*journal.Read({.revision = 1}, kAll, "")) == Lines{"3 +Service shop/a"});
 }
 
 TEST_CASE(
@@ -162,9 +162,9 @@ TEST_CASE(
   const JournalStart start = journal.Open("", 0);
   CHECK(start.snapshot);
 
-  const JournalRead first = journal.Read(start.cursor, 1).value();
+  const JournalRead first = journal.Read(start.cursor, 1, "").value();
   journal.Remove(ServiceId("b"), kNow);
-  const JournalRead rest = journal.Read(first.next, kAll).value();
+  const JournalRead rest = journal.Read(first.next, kAll, "").value();
 
   CHECK(Describe(first) == Lines{"2 +Service shop/b"});
   CHECK(!first.complete);
@@ -192,7 +192,7 @@ TEST_CASE("A reader resumes where the journal still covers it") {
     INFO(test.name);
     CHECK(journal.Open(test.epoch, test.revision).snapshot == test.snapshot);
   }
-  CHECK(Describe(*journal.Read(journal.Open("e", 6).cursor, kAll)) ==
+  CHECK(Describe(*journal.Read(journal.Open("e", 6).cursor, kAll, "")) ==
         Lines{"7 -Service shop/c", "8 -Service shop/d"});
 }
 
@@ -200,12 +200,12 @@ TEST_CASE("A reader that falls behind the horizon while it reads is told to begi
   Journal journal("e", /*max_tombstones=*/1);
   for (const char* name : {"a", "b"}) journal.Upsert(MakeService(name), kNow);
   const JournalCursor snapshot = journal.Open("", 0).cursor;
-  const JournalRead first = journal.Read(snapshot, 1).value();
+  const JournalRead first = journal.Read(snapshot, 1, "").value();
 
   for (const char* name : {"a", "b"}) journal.Remove(ServiceId(name), kNow);
 
-  CHECK(journal.Read(first.next, kAll).status().code() == absl::StatusCode::kOutOfRange);
-  CHECK(journal.Read(journal.Open("", 0).cursor, kAll).ok());
+  CHECK(journal.Read(first.next, kAll, "").status().code() == absl::StatusCode::kOutOfRange);
+  CHECK(journal.Read(journal.Open("", 0).cursor, kAll, "").ok());
 }
 
 TEST_CASE("Listeners hear of changes and of completion, until they are gone") {
@@ -253,7 +253,7 @@ TEST_CASE("No reader has a complete mark inside a Replace") {
   int marks = 0;
   int mixed = 0;
   while (cursor.revision < kObjects * (kGenerations + 1)) {
-    const JournalRead read = journal.Read(cursor, 400).value();
+    const JournalRead read = journal.Read(cursor, 400, "").value();
     for (const DecodedChange& change : Decode(read.changes)) seen[change.id] = *change.object;
     cursor = read.next;
     if (!read.complete) continue;

@@ -196,8 +196,11 @@ bool Signal::Await(const std::function<bool()>& condition) {
 }
 
 Agent::Agent(std::shared_ptr<grpc::Channel> channel, const std::string& node)
+    : Agent(std::vector<FeedTarget>{{"feeder", std::move(channel)}}, node) {}
+
+Agent::Agent(std::vector<FeedTarget> targets, const std::string& node)
     : mailbox_([this] { signal_.Raise(); }),
-      client_(std::move(channel),
+      client_(std::move(targets),
               {.node_name = node,
                .min_reconnect_wait = absl::Milliseconds(1),
                .max_reconnect_wait = absl::Milliseconds(20),

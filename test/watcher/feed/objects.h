@@ -52,7 +52,9 @@ class Signal {
 // A client, and a taker that applies what comes to a snapshot and to a picture.
 class Agent {
  public:
+  // The channel's feeder is called "feeder".
   explicit Agent(std::shared_ptr<grpc::Channel> channel, const std::string& node = "n1");
+  explicit Agent(std::vector<FeedTarget> targets, const std::string& node = "n1");
 
   FeedClient& client() { return client_; }
   // The next update, applied; fails the test if none comes.

@@ -33,7 +33,7 @@ v1::SubscribeResponse Batch(const std::vector<v1::Change>& changes) {
 
 v1::SubscribeResponse Complete(uint64_t revision) {
   v1::SubscribeResponse response;
-  response.mutable_complete()->set_revision(revision);
+  response.mutable_batch()->set_complete_revision(revision);
   return response;
 }
 
@@ -153,10 +153,10 @@ TEST_CASE("Responses that break the protocol are refused") {
        "Start: DELTA of epoch f, Hello was of e"},
       {"revision before that of the Hello",
        {Start("e", v1::Start::DELTA), Complete(4)},
-       "Complete: revision 4 after 5"},
+       "Batch: complete_revision 4 after 5"},
       {"decreasing revision",
        {Start("f", v1::Start::SNAPSHOT), Complete(3), Complete(2)},
-       "Complete: revision 2 after 3"},
+       "Batch: complete_revision 2 after 3"},
   };
   for (const Case& test : kCases) {
     INFO(test.name);

@@ -1,0 +1,57 @@
+#include "proxy/cli/daemon_flags.h"
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "absl/strings/str_cat.h"
+
+namespace fairlead {
+
+void AddDaemonFlags(CLI::App& command, DaemonFlags& flags, const std::string& group) {
+  command.add_option("--socket", flags.socket, "Unix socket for inspections")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--healthz-bind-address", flags.healthz_bind_address,
+                  "Where health is served over HTTP; empty: nowhere")
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--metrics-bind-address", flags.metrics_bind_address,
+                  "Where /metrics is served; empty: nowhere")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--log-level", flags.log_level, "debug, info, warning or error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_flag("--check-config", flags.check_config,
+                "Check the command line, and do nothing else: no file is read")
+      ->group(group);
+}
+
+absl::Status ParseDurationFlag(const char* flag, const std::string& text, absl::Duration& value) {
+  if (absl::ParseDuration(text, &value) && value >= absl::ZeroDuration()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, ": \"", text, "\" is no duration such as 90s or 5m"));
+}
+
+absl::Status ParseAddressFlag(const char* flag, const std::string& text,
+                              std::optional<HttpAddress>& value) {
+  if (text.empty()) return absl::OkStatus();
+  const absl::StatusOr<AddressPort> parsed = ParseAddressPort(text);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": ", parsed.status().message()));
+  }
+  value = HttpAddress{parsed->address, parsed->port};
+  return absl::OkStatus();
+}
+
+void StartLogging(const DaemonFlags& flags) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("fairlead"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  spdlog::set_level(spdlog::level::from_str(flags.log_level));
+}
+
+}  // namespace fairlead
