@@ -390,16 +390,33 @@ void Agent::LogChanges() {
   logged_failures_ = std::move(failures);
 }
 
-void Agent::Acknowledge(absl::Time now) {
+std::vector<ObjectFailure> Agent::FailuresByObject() const {
+  // What belongs to no Service, the ruleset above all, is the Node's.
+  const ObjectId node{ObjectKind::kNode, {"", settings_.node_name}};
   std::vector<ObjectFailure> failures;
+  std::map<ObjectId, int> more;
   for (const ReconcileFailure& failure : reconciler_.Failures()) {
-    if (!failure.virtual_server.has_value()) continue;
     const PlannedVirtualServer* server =
-        planner_.desired().FindVirtualServer(*failure.virtual_server);
-    if (server == nullptr) continue;
-    failures.push_back(
-        {{ObjectKind::kService, server->service}, absl::StrCat(failure.what, ": ", failure.why)});
+        failure.virtual_server.has_value()
+            ? planner_.desired().FindVirtualServer(*failure.virtual_server)
+            : nullptr;
+    ObjectId object = server == nullptr ? node : ObjectId{ObjectKind::kService, server->service};
+    const auto [it, first] = more.try_emplace(object, 0);
+    if (first) {
+      failures.push_back({std::move(object), absl::StrCat(failure.what, ": ", failure.why)});
+    } else {
+      ++it->second;
+    }
   }
+  for (ObjectFailure& failure : failures) {
+    const int others = more.at(failure.object);
+    if (others > 0) absl::StrAppend(&failure.message, " (and ", others, " more)");
+  }
+  return failures;
+}
+
+void Agent::Acknowledge(absl::Time now) {
+  std::vector<ObjectFailure> failures = FailuresByObject();
   const bool fresh = received_ != absl::InfiniteFuture();
   if (!fresh && acknowledged_ == position_ && acknowledged_failures_ == failures) return;
   const absl::Duration took = fresh ? now - received_ : absl::ZeroDuration();

@@ -103,6 +103,8 @@ class Agent {
   void UpdateHealthChecks(const std::set<ObjectName>& services);
   void UpdateMetrics();
   void LogChanges();
+  // One for each object, with the first of what fails of it.
+  std::vector<ObjectFailure> FailuresByObject() const;
   void Acknowledge(absl::Time now);
   AgentReport MakeReport() const;
   // Has Run answer between two passes.

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -52,13 +53,27 @@ absl::Status CheckScheduler(const std::string& name) {
   return absl::OkStatus();
 }
 
-FeedFreshness FreshnessOf(const FeedClientStatus& status) {
-  return {.connected = status.connected,
-          .feeder = status.feeder,
-          .revision = status.position.revision,
-          .head_revision = status.head_revision,
-          .current_as_of = status.last_complete,
-          .saved = status.unconfirmed};
+// `resources`: of an API server that this process follows itself. The feed in between is always
+// there, and no fresher than they are.
+FeedFreshness FreshnessOf(const FeedClientStatus& status,
+                          const std::vector<KubernetesResourceStatus>& resources, absl::Time now) {
+  // Between two watches is nothing to speak of.
+  constexpr absl::Duration kGap = absl::Seconds(5);
+  FeedFreshness freshness{.connected = status.connected,
+                          .feeder = status.feeder,
+                          .revision = status.position.revision,
+                          .head_revision = status.head_revision,
+                          .current_as_of = status.last_complete,
+                          .saved = status.unconfirmed};
+  for (const KubernetesResourceStatus& resource : resources) {
+    if (resource.watching || now - resource.last_event < kGap) continue;
+    freshness.connected = false;
+    freshness.feeder = "the API server";
+    if (!freshness.saved) {
+      freshness.current_as_of = std::min(freshness.current_as_of, resource.last_event);
+    }
+  }
+  return freshness;
 }
 
 // The picture that an agent on this node saved last; nullopt where there is none that can be used,
@@ -170,11 +185,14 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
   to_wake = &agent;
   auto addresses = AddressMonitor::Start([&agent] { agent.AddressesChanged(); });
   if (!addresses.ok()) return addresses.status();
+  const auto freshness = [&client, &origin] {
+    return FreshnessOf(client.status(), (*origin)->KubernetesStatus(), absl::Now());
+  };
   InspectService inspection(
       {.report = [&agent] { return agent.Report(); },
        .explain =
            [&agent](ExplainQuery query) { return agent.Explain(WithInterface(std::move(query))); },
-       .feed = [&client] { return FreshnessOf(client.status()); },
+       .feed = freshness,
        .open_table = OpenTable});
   auto inspection_server = ServeOnUnixSocket(inspection, options.socket);
   if (!inspection_server.ok()) return inspection_server.status();
@@ -183,17 +201,17 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
   if (!health_server.ok()) return health_server.status();
   auto metrics_server = HttpServer::Start();
   if (!metrics_server.ok()) return metrics_server.status();
-  absl::Status listening = ListenHttp(**health_server, "--healthz-bind-address", options.healthz,
-                                      [&health, &client](const HttpRequest& request) {
-                                        const absl::Time now = absl::Now();
-                                        return AnswerNodeHealth(request.path, health.Check(now),
-                                                                FreshnessOf(client.status()), now);
-                                      });
+  absl::Status listening =
+      ListenHttp(**health_server, "--healthz-bind-address", options.healthz,
+                 [&health, &freshness](const HttpRequest& request) {
+                   const absl::Time now = absl::Now();
+                   return AnswerNodeHealth(request.path, health.Check(now), freshness(), now);
+                 });
   listening.Update(ListenHttp(**metrics_server, "--metrics-bind-address", options.metrics,
-                              [&agent, &client, &metrics](const HttpRequest& request) {
+                              [&agent, &freshness, &metrics](const HttpRequest& request) {
                                 if (request.path != "/metrics")
                                   return HttpResponse{.status = 404, .body = "not found\n"};
-                                metrics.SetFeed(FreshnessOf(client.status()), absl::Now());
+                                metrics.SetFeed(freshness(), absl::Now());
                                 // Of an agent that is too busy to count, the last numbers stand.
                                 if (const auto sizes = agent.CountTable(); sizes.ok())
                                   metrics.SetTableSizes(*sizes);

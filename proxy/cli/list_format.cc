@@ -1,5 +1,6 @@
 #include "proxy/cli/list_format.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -104,7 +105,8 @@ std::string DescribeStaleFeed(const v1::FeedState& feed, absl::Time now) {
   }
   const absl::Duration age = now - DecodeTime(feed.current_as_of());
   if (feed.connected() && age < kOld) return "";
-  const std::string old = absl::FormatDuration(absl::Trunc(age, absl::Seconds(1)));
+  const std::string old =
+      absl::FormatDuration(std::max(absl::Trunc(age, absl::Seconds(1)), absl::Seconds(1)));
   const std::string picture = absl::StrCat(
       feed.saved_picture() ? "the picture is one from disk, saved " : "the picture was current ",
       old, " ago");

@@ -1,12 +1,17 @@
 #include <csignal>
 #include <cstdio>
 
+#include "absl/synchronization/mutex.h"
 #include "proxy/cli/command.h"
 #include "proxy/cli/version.h"
 
 int main(int argc, char** argv) {
   // A reader that goes away is an error of the write, not the end of the program.
   std::signal(SIGPIPE, SIG_IGN);
+
+  // Debian's abseil looks for cycles at every lock of gRPC's, which takes some percent of a watcher
+  // with thousands of agents.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 
   CLI::App app("Keeps the kernel's IPVS virtual-server table in step with a cluster's Services.",
                "fairlead");

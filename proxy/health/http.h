@@ -12,6 +12,9 @@
 
 namespace fairlead {
 
+// The Content-Type of Prometheus' text format.
+inline constexpr char kMetricsContentType[] = "text/plain; version=0.0.4; charset=utf-8";
+
 struct HttpRequest {
   std::string method;  // "GET" or "HEAD".
   std::string path;    // "/healthz": decoded, without the query.

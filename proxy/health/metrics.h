@@ -13,9 +13,6 @@
 
 namespace fairlead {
 
-// The Content-Type of AgentMetrics::Render.
-inline constexpr char kMetricsContentType[] = "text/plain; version=0.0.4; charset=utf-8";
-
 // How much of a Service another Service has.
 struct ServiceConflicts {
   ObjectName service;

@@ -9,15 +9,17 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "proxy/cli/version.h"
-#include "proxy/health/metrics.h"
 #include "proxy/watch/watch_metrics.h"
 #include "proxy/watch/watch_service.h"
 #include "watcher/feed/credentials.h"
+#include "watcher/feed/rate_limit.h"
 
 namespace fairlead {
 namespace {
@@ -32,6 +34,26 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
 bool PeerMayBeNode(const grpc::AuthContext* peer, const std::string& node_name) {
   return peer != nullptr && MayBeNode(NamesOf(*peer), node_name);
 }
+
+// Counts and logs what agents are refused for; some lines a second, as a cluster may be refused as
+// a whole. Thread-safe.
+class Faults {
+ public:
+  explicit Faults(WatchMetrics& metrics) : metrics_(metrics) {}
+
+  void Note(const absl::Status& reason) {
+    metrics_.CountFault(reason);
+    std::lock_guard lock(mutex_);
+    if (lines_.Take(absl::Now())) {
+      spdlog::warn("refused an agent: {}", std::string(reason.message()));
+    }
+  }
+
+ private:
+  WatchMetrics& metrics_;
+  std::mutex mutex_;
+  RateLimit lines_ ABSL_GUARDED_BY(mutex_) = RateLimit(/*per_second=*/1, /*burst=*/10);
+};
 
 HttpResponse AnswerHealth(const HttpRequest& request, const Journal& journal) {
   // A watcher whose source is away serves what it has: nothing is gained by restarting it.
@@ -50,6 +72,7 @@ absl::Status RunWatcher(const WatcherOptions& options) {
   auto credentials = MakeCredentials(options);
   if (!credentials.ok()) return credentials.status();
   WatchMetrics metrics;
+  Faults faults(metrics);
   Journal journal;
   FeedServerOptions server_options{
       .max_subscribers = options.max_subscribers,
@@ -57,7 +80,7 @@ absl::Status RunWatcher(const WatcherOptions& options) {
       .max_subscribe_burst = std::max(kMaxSubscribeBurst, options.max_subscribe_rate),
       .refuse_until_complete = true,
       .on_acked = [&metrics](absl::Duration took) { metrics.ObserveAck(took); },
-      .on_fault = [&metrics](const absl::Status& reason) { metrics.CountFault(reason); }};
+      .on_fault = [&faults](const absl::Status& reason) { faults.Note(reason); }};
   if (options.require_node_name) server_options.may_be_node = PeerMayBeNode;
   FeedServer feed(journal, std::move(server_options));
   Source source(options.source, journal);

@@ -122,6 +122,7 @@ class FeedClient::Core final : public ClientStreamOwner {
       stream = stream_;
       stream_epoch_ = epoch;
       status_.connected = true;
+      spdlog::info("feed: following {}", status_.feeder);
       status_.head_revision = 0;
       // The feeder knows what this agent has received, but not what it has carried out.
       if (last_ack_ && last_ack_->epoch == epoch) ack = last_ack_->ack;
@@ -228,7 +229,7 @@ class FeedClient::Core final : public ClientStreamOwner {
     target_ = (target_ + 1) % targets_.size();
     spdlog::warn("feed: {}; trying {} in {}", status_.last_error,
                  targets_.size() == 1 ? "again" : targets_[target_].name,
-                 absl::FormatDuration(wait));
+                 absl::FormatDuration(absl::Trunc(wait, absl::Milliseconds(1))));
     // A new timer each time: the callback of the last one may be what runs here.
     timer_ = std::make_unique<grpc::Alarm>();
     ++pending_;

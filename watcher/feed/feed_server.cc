@@ -31,6 +31,8 @@ using Reactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 // HTTP/2 are only for agents whose TCP lives and whose program does not.
 constexpr int kKeepaliveTimeoutMilliseconds = 10'000;
 constexpr int kKeepaliveMilliseconds = 30'000;
+// A stream that has not said Hello by then holds a place for nothing.
+constexpr absl::Duration kHelloPatience = absl::Seconds(10);
 constexpr int kTlsFrameBytes = 4096;
 
 // A stream that ends as it begins.
@@ -147,7 +149,11 @@ class FeedServer::Core final : public JournalListener, public SubscriberOwner {
       const auto it = subscribers_.find(subscriber);
       forgotten = std::move(it->second);
       subscribers_.erase(it);
-      if (status) departed_[status->node_name] = {*status, options_.now()};
+      // Bounded, as agents choose their names themselves where nobody checks them.
+      if (status &&
+          (departed_.size() < options_.max_subscribers || departed_.contains(status->node_name))) {
+        departed_[status->node_name] = {*status, options_.now()};
+      }
     }
     for (const auto& next : admitted) next->Admit();
     options_.on_subscribers_changed();
@@ -240,7 +246,10 @@ class FeedServer::Core final : public JournalListener, public SubscriberOwner {
         for (const auto& subscriber : All()) subscriber->Wake();
       }
       if (heartbeat) {
-        for (const auto& subscriber : All()) subscriber->Heartbeat();
+        for (const auto& subscriber : All()) {
+          subscriber->Heartbeat();
+          subscriber->CheckHello(kHelloPatience);
+        }
         if (!changed) reads_.Clear();
         CleanUp();
         next_heartbeat = std::chrono::steady_clock::now() + interval;

@@ -41,6 +41,14 @@ Subscriber::Subscriber(const Journal& journal, ReadCache& reads, SubscriberOwner
   status_.connected = now_();
 }
 
+void Subscriber::CheckHello(absl::Duration patience) {
+  {
+    std::lock_guard lock(mutex_);
+    if (cursor_ || now_() - status_.connected < patience) return;
+  }
+  Close(absl::DeadlineExceededError("no Hello has come"));
+}
+
 void Subscriber::Admit() {
   {
     std::lock_guard lock(mutex_);
@@ -159,9 +167,12 @@ absl::Status Subscriber::ReceiveAck(const v1::Ack& ack) {
     return absl::InvalidArgumentError(
         absl::StrCat("Ack: revision: ", ack.revision(), " was not sent, the last is ", reached_));
   }
+  // Of one that is sent again because the failures are others, the time says nothing.
+  if (ack.revision() != status_.acked_revision || status_.acked_at == absl::InfinitePast()) {
+    status_.programming_time = DecodeDuration(ack.programming_time());
+  }
   status_.acked_revision = ack.revision();
   status_.acked_at = now_();
-  status_.programming_time = DecodeDuration(ack.programming_time());
   status_.failure_count = ack.failure_count();
   status_.failures.clear();
   for (const v1::Failure& failure : ack.failures()) {

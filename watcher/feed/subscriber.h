@@ -89,6 +89,8 @@ class Subscriber final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::
   void Begin() { StartRead(&incoming_); }
   // The journal has changed.
   void Wake() { Advance(); }
+  // Ends the stream if it has been there for this long without a Hello.
+  void CheckHello(absl::Duration patience);
   // What MayBeginSnapshot refused is allowed now.
   void Admit();
   // Sends a heartbeat unless something else is under way.

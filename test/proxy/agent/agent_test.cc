@@ -480,6 +480,29 @@ TEST_CASE("failures are acknowledged with their Service, and again when they cha
               "info: TCP 10.96.0.1:80: made good"});
 }
 
+TEST_CASE("an object of which several things fail is acknowledged once") {
+  TestAgent test;
+  test.kernel.table.FailWhen([](const ipvs::Operation&) { return true; },
+                             {absl::ResourceExhaustedError("no memory"), false});
+  auto service = MakeService("shop/cart", "10.96.0.1");
+  service->ports.push_back({.name = "more", .port = 81});
+  test.FeedAndPass(1, {service});
+  const std::vector<Acknowledgement> acknowledged = test.TakeAcknowledgements();
+  REQUIRE(acknowledged.size() == 1);
+  CHECK(acknowledged[0].failures ==
+        std::vector<ObjectFailure>{{kCartId, "TCP 10.96.0.1:80: no memory (and 1 more)"}});
+}
+
+TEST_CASE("what fails and is no Service's is acknowledged as the node's") {
+  TestAgent test;
+  test.kernel.routes.FailChanges(std::nullopt, 1, absl::UnavailableError("lo is down"));
+  test.FeedAndPass(1, Cart());
+  const std::vector<Acknowledgement> acknowledged = test.TakeAcknowledgements();
+  REQUIRE(acknowledged.size() == 1);
+  CHECK(acknowledged[0].failures == std::vector<ObjectFailure>{{{ObjectKind::kNode, {"", "n1"}},
+                                                                "route 10.96.0.1: lo is down"}});
+}
+
 // --- The start -----------------------------------------------------------------------------------
 
 TEST_CASE("a kernel that cannot be read is tried again, and not written meanwhile") {

@@ -340,6 +340,8 @@ TEST_CASE("a feed that is not fresh is spoken of") {
       {"connected, nothing yet", true, std::nullopt, false, ""},
       {"nobody ever answered", false, std::nullopt, false, "no answer from w:1"},
       {"behind", true, absl::Seconds(61), false, "the picture was current 1m1s ago"},
+      {"just now", false, absl::Milliseconds(20), false,
+       "no feeder answers; the picture was current 1s ago"},
       {"cut off", false, absl::Milliseconds(2500), false,
        "no feeder answers; the picture was current 2s ago"},
       {"from disk", false, absl::Hours(30), true,

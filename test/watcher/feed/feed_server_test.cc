@@ -1,6 +1,7 @@
 // The server, spoken to by hand.
 #include "watcher/feed/feed_server.h"
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <deque>
 #include <mutex>
@@ -369,6 +370,20 @@ TEST_CASE("A request that is too large ends the stream, and nothing else") {
   CHECK(f.faults.size() == 1);
   f.feed.journal().Upsert(MakeService("a"), kNow);
   CHECK(other.Read(2) == Lines{"batch a", "complete 1"});
+}
+
+TEST_CASE("A stream that never says Hello is ended, and its place is free again") {
+  std::atomic<int64_t> seconds = 0;
+  Feed f({.max_subscribers = 1, .heartbeat_interval = absl::Milliseconds(1), .now = [&seconds] {
+            return kNow + absl::Seconds(seconds.load());
+          }});
+  f.feed.journal().MarkComplete();
+  Stream silent(f.feed);
+  // Until the server has it.
+  while (Stream(f.feed, {Hello("n1")}).Read() != "end") {
+  }
+  seconds = 11;
+  CHECK(silent.Finish().error_code() == grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
 TEST_CASE("An agent that may not call itself by its node's name is refused") {
