@@ -9,9 +9,7 @@ std::string SocketOf(const Node& node, const AgentOptions& options) {
   return absl::StrCat(options.folder, "/", node.name, ".sock");
 }
 
-}  // namespace
-
-std::vector<std::string> Agent::NodeFlags(const Node& node, const AgentOptions& options) {
+std::vector<std::string> FlagsOfNode(const Node& node, const AgentOptions& options) {
   std::vector<std::string> flags = {"--node-name", node.name,
                                     "--node-ip",   node.ipv4,
                                     "--state-dir", absl::StrCat(options.folder, "/", node.name)};
@@ -21,6 +19,24 @@ std::vector<std::string> Agent::NodeFlags(const Node& node, const AgentOptions& 
                  {"--cluster-cidr", "10.244.0.0/16", "--nodeport-addresses", "primary"});
     if (!node.ipv6.empty()) flags.insert(flags.end(), {"--cluster-cidr", "fd44::/16"});
   }
+  return flags;
+}
+
+std::vector<std::string> FedFlags(const Node& node, const AgentOptions& options) {
+  std::vector<std::string> flags = FlagsOfNode(node, options);
+  for (const std::string& address : options.watchers) {
+    flags.insert(flags.end(), {"--watcher", address});
+  }
+  for (const auto* more : {&options.transport_flags, &options.flags}) {
+    flags.insert(flags.end(), more->begin(), more->end());
+  }
+  return flags;
+}
+
+}  // namespace
+
+std::vector<std::string> Agent::NodeFlags(const Node& node, const AgentOptions& options) {
+  std::vector<std::string> flags = FlagsOfNode(node, options);
   for (const std::string& path : options.manifests) {
     flags.insert(flags.end(), {"--manifests", path});
   }
@@ -30,7 +46,9 @@ std::vector<std::string> Agent::NodeFlags(const Node& node, const AgentOptions& 
 
 absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(const Node& node, const AgentOptions& options) {
   std::vector<std::string> words = {options.program, "proxy", "--socket", SocketOf(node, options)};
-  for (std::string& flag : NodeFlags(node, options)) words.push_back(std::move(flag));
+  const std::vector<std::string> flags =
+      options.watchers.empty() ? NodeFlags(node, options) : FedFlags(node, options);
+  words.insert(words.end(), flags.begin(), flags.end());
   absl::StatusOr<std::unique_ptr<Process>> process =
       Process::Start({.words = words,
                       .net = node.net.get(),
@@ -41,6 +59,11 @@ absl::StatusOr<std::unique_ptr<Agent>> Agent::Start(const Node& node, const Agen
 
 absl::StatusOr<std::string> Agent::ListText() const {
   return Shell(*node_.net, {options_.program, "list", "--socket", SocketOf(node_, options_)});
+}
+
+absl::StatusOr<std::string> Agent::ListMessages() const {
+  return Shell(*node_.net, {"bash", "-c", "\"$@\" 2>&1 >/dev/null", "bash", options_.program,
+                            "list", "--socket", SocketOf(node_, options_)});
 }
 
 absl::StatusOr<nlohmann::json> Agent::List() const {

@@ -1,9 +1,11 @@
 // The program under test, as a node's agent.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -21,6 +23,11 @@ struct AgentOptions {
   std::vector<std::string> flags = {};  // more of them
   // Before those, the cluster's pod range, and node ports on the node's own addresses only.
   bool default_flags = true;
+  // HOST:PORT of watchers that feed the agent in place of the manifests, which then only say what
+  // the agent is to come to.
+  std::vector<std::string> watchers = {};
+  // How they are reached: certificates, or --insecure-plaintext. Of no use without watchers.
+  std::vector<std::string> transport_flags = {};
 };
 
 // `fairlead proxy` in a node's namespace, with the node's addresses. Thread-compatible.
@@ -33,7 +40,7 @@ class Agent {
   static absl::StatusOr<std::unique_ptr<Agent>> Start(const Node& node,
                                                       const AgentOptions& options);
 
-  // The arguments that say which node this is, for `fairlead plan` too.
+  // The arguments that say which node this is, and the manifests, for `fairlead plan` too.
   static std::vector<std::string> NodeFlags(const Node& node, const AgentOptions& options);
 
   Process& process() { return *process_; }
@@ -41,6 +48,8 @@ class Agent {
 
   // `fairlead list`, as text.
   absl::StatusOr<std::string> ListText() const;
+  // What `fairlead list` says beside the table, on stderr.
+  absl::StatusOr<std::string> ListMessages() const;
   // `fairlead list -o json`.
   absl::StatusOr<nlohmann::json> List() const;
   // Lists until the answer satisfies; the last answer or error goes into the error.
