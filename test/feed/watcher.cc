@@ -12,7 +12,7 @@
 namespace fairlead::feed_test {
 namespace {
 
-constexpr int kKeepaliveMilliseconds = 100;
+constexpr absl::Duration kShortKeepalive = absl::Milliseconds(200);
 
 }  // namespace
 
@@ -49,15 +49,10 @@ Watcher::~Watcher() {
 
 FeedTarget Watcher::TargetBy(const FaultProxy& proxy, bool impatient) {
   const std::string address = absl::StrCat("127.0.0.1:", proxy.port());
-  grpc::ChannelArguments arguments = FeedChannelArguments();
+  // A stream that is given up leaves its connection open, and the next one would take it.
+  grpc::ChannelArguments arguments =
+      FeedChannelArguments(impatient ? kShortKeepalive : kChannelKeepalive);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  if (impatient) {
-    // A stream that is given up leaves its connection open, and the next one would take it.
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMilliseconds);
-    arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  }
   if (certificates_) arguments.SetSslTargetNameOverride("watcher.example");
   return {address, grpc::CreateCustomChannel(address, channel_credentials_, arguments)};
 }

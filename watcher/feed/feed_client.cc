@@ -25,10 +25,6 @@ namespace {
 
 constexpr int kChannelBackoffMilliseconds = 100;
 constexpr int kConnectTimeoutMilliseconds = 5'000;
-// A connection on which nothing comes is asked for a sign of life after this long, and has this
-// long to give it. As a rule heartbeats come first.
-constexpr int kKeepaliveMilliseconds = 10'000;
-constexpr int kKeepaliveTimeoutMilliseconds = 5'000;
 
 v1::Ack EncodeAck(uint64_t revision, absl::Duration programming_time,
                   const std::vector<ObjectFailure>& failures) {
@@ -271,7 +267,7 @@ class FeedClient::Core final : public ClientStreamOwner {
   std::unique_ptr<grpc::Alarm> watchdog_ ABSL_GUARDED_BY(mutex_);
 };
 
-grpc::ChannelArguments FeedChannelArguments() {
+grpc::ChannelArguments FeedChannelArguments(absl::Duration keepalive) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
   // Its own waits would come on top of the client's, and grow to minutes.
@@ -279,8 +275,10 @@ grpc::ChannelArguments FeedChannelArguments() {
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMilliseconds);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kChannelBackoffMilliseconds);
   // Otherwise the next stream would take the connection on which the last one fell silent.
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMilliseconds);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS,
+                   static_cast<int>(absl::ToInt64Milliseconds(keepalive)));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                   static_cast<int>(absl::ToInt64Milliseconds(keepalive / 2)));
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Feeders are in the cluster; a proxy that the environment names is not for them.

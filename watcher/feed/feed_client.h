@@ -18,9 +18,6 @@
 
 namespace fairlead {
 
-// Settings of a channel for a FeedClient. It fails fast, as it is the client that tries again.
-grpc::ChannelArguments FeedChannelArguments();
-
 // Waits between attempts to subscribe. The longest one bounds how late an agent learns that its
 // watcher is back; the shortest one is what a watcher's restart costs.
 inline constexpr absl::Duration kMinReconnectWait = absl::Milliseconds(100);
@@ -28,6 +25,14 @@ inline constexpr absl::Duration kMaxReconnectWait = absl::Seconds(10);
 // A feeder that says nothing for this long is taken for dead; it sends a heartbeat every three
 // seconds.
 inline constexpr absl::Duration kSilenceTimeout = absl::Seconds(10);
+
+// A connection on which nothing comes is asked for a sign of life after this long. As a rule
+// heartbeats come first.
+inline constexpr absl::Duration kChannelKeepalive = absl::Seconds(10);
+
+// Settings of a channel for a FeedClient. It fails fast, as it is the client that tries again. A
+// connection that gives no sign of life for half as long as `keepalive` when it is asked is ended.
+grpc::ChannelArguments FeedChannelArguments(absl::Duration keepalive = kChannelKeepalive);
 
 // Largest message that a channel for a FeedClient must let in
 // (GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH): a batch is larger than 1 MiB only where one object is.
