@@ -207,18 +207,15 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
                    const absl::Time now = absl::Now();
                    return AnswerNodeHealth(request.path, health.Check(now), freshness(), now);
                  });
-  listening.Update(ListenHttp(**metrics_server, "--metrics-bind-address", options.metrics,
-                              [&agent, &freshness, &metrics](const HttpRequest& request) {
-                                if (request.path != "/metrics")
-                                  return HttpResponse{.status = 404, .body = "not found\n"};
-                                metrics.SetFeed(freshness(), absl::Now());
-                                // Of an agent that is too busy to count, the last numbers stand.
-                                if (const auto sizes = agent.CountTable(); sizes.ok())
-                                  metrics.SetTableSizes(*sizes);
-                                return HttpResponse{
-                                    .headers = {{"Content-Type", kMetricsContentType}},
-                                    .body = metrics.Render()};
-                              }));
+  const auto render = [&agent, &freshness, &metrics] {
+    metrics.SetFeed(freshness(), absl::Now());
+    // Of an agent that is too busy to count, the last numbers stand.
+    if (const auto sizes = agent.CountTable(); sizes.ok()) metrics.SetTableSizes(*sizes);
+    return metrics.Render();
+  };
+  listening.Update(
+      ListenHttp(**metrics_server, "--metrics-bind-address", options.metrics,
+                 [render](const HttpRequest& request) { return AnswerMetrics(request, render); }));
   if (!listening.ok()) return listening;
   if (absl::Status started = (*origin)->Start(); !started.ok()) return started;
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "ipvs/save_format.h"
 #include "ipvs/types.h"
+#include "proxy/cli/json_time.h"
 #include "watcher/feed/proto_time.h"
 
 namespace fairlead {
@@ -124,8 +125,7 @@ std::string FormatListJson(const v1::StatusResponse& status,
                       {"revision", feed.revision()},   {"headRevision", feed.head_revision()},
                       {"currentAsOf", nullptr},        {"savedPicture", feed.saved_picture()}};
   if (feed.has_current_as_of()) {
-    document["feed"]["currentAsOf"] = absl::FormatTime(
-        "%Y-%m-%d%ET%H:%M:%E3SZ", DecodeTime(feed.current_as_of()), absl::UTCTimeZone());
+    document["feed"]["currentAsOf"] = FormatJsonTime(DecodeTime(feed.current_as_of()));
   }
   document["virtualServers"] = nlohmann::ordered_json::array();
   for (const v1::VirtualServer& server : servers) {

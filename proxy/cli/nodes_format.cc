@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "proxy/cli/json_time.h"
 #include "watcher/feed/feed_codec.h"
 #include "watcher/feed/proto_time.h"
 
@@ -34,10 +35,6 @@ std::string FormatShort(absl::Duration duration) {
 std::string FormatFailedObject(const v1::Failure& failure) {
   const absl::StatusOr<ObjectId> object = DecodeRef(failure.object());
   return object.ok() ? object->Format() : "?";
-}
-
-std::string FormatJsonTime(absl::Time time) {
-  return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E3SZ", time, absl::UTCTimeZone());
 }
 
 }  // namespace

@@ -84,4 +84,9 @@ absl::Status ListenHttp(HttpServer& http, absl::string_view flag,
   return {port.status().code(), absl::StrCat(flag, ": ", port.status().message())};
 }
 
+HttpResponse AnswerMetrics(const HttpRequest& request, const std::function<std::string()>& render) {
+  if (request.path != "/metrics") return {.status = 404, .body = "not found\n"};
+  return {.headers = {{"Content-Type", kMetricsContentType}}, .body = render()};
+}
+
 }  // namespace fairlead

@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,5 +45,8 @@ struct HttpAddress {
 // Unset: nowhere. Errors begin with the flag.
 absl::Status ListenHttp(HttpServer& http, absl::string_view flag,
                         const std::optional<HttpAddress>& at, const HttpHandler& handler);
+
+// What `render` gives, at /metrics; any other path is not found.
+HttpResponse AnswerMetrics(const HttpRequest& request, const std::function<std::string()>& render);
 
 }  // namespace fairlead

@@ -102,14 +102,13 @@ absl::Status RunWatcher(const WatcherOptions& options) {
   absl::Status listening =
       ListenHttp(**http, "--healthz-bind-address", options.healthz,
                  [&journal](const HttpRequest& request) { return AnswerHealth(request, journal); });
-  listening.Update(ListenHttp(
-      **http, "--metrics-bind-address", options.metrics, [&](const HttpRequest& request) {
-        if (request.path != "/metrics") return HttpResponse{.status = 404, .body = "not found\n"};
-        return HttpResponse{
-            .headers = {{"Content-Type", kMetricsContentType}},
-            .body = metrics.Render(journal.State(), journal.object_count(), feed.Nodes(),
-                                   source.KubernetesStatus(), absl::Now())};
-      }));
+  const auto render = [&] {
+    return metrics.Render(journal.State(), journal.object_count(), feed.Nodes(),
+                          source.KubernetesStatus(), absl::Now());
+  };
+  listening.Update(
+      ListenHttp(**http, "--metrics-bind-address", options.metrics,
+                 [render](const HttpRequest& request) { return AnswerMetrics(request, render); }));
   if (!listening.ok()) return listening;
   if (absl::Status started = source.Start(); !started.ok()) return started;
 
