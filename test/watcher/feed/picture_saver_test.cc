@@ -81,8 +81,14 @@ class Disk {
                 },
             .now =
                 [this] {
-                  std::lock_guard lock(mutex_);
-                  return now_;
+                  absl::Time result;
+                  {
+                    std::lock_guard lock(mutex_);
+                    ended_ = writes_.size();
+                    result = now_;
+                  }
+                  signal_.Raise();
+                  return result;
                 }};
   }
 
@@ -97,11 +103,12 @@ class Disk {
     now_ = now;
     result_ = std::move(result);
   }
-  // Waits until so many were made, and gives the last one.
+  // Waits until so many were made and the saver has read the clock at the end of the last one, which
+  // it gives: a clock that is set before that would move the time of the next.
   Write Last(size_t count) {
     REQUIRE(signal_.Await([&] {
       std::lock_guard lock(mutex_);
-      return writes_.size() >= count;
+      return ended_ >= count;
     }));
     std::lock_guard lock(mutex_);
     REQUIRE(writes_.size() == count);
@@ -114,6 +121,8 @@ class Disk {
   absl::Time now_ = kStart;
   absl::Status result_;
   std::vector<Write> writes_;
+  // How many were made when the clock was last read.
+  size_t ended_ = 0;
 };
 
 FeedUpdate MakeSnapshot(uint64_t revision, std::vector<Object> upserts) {
