@@ -207,7 +207,11 @@ absl::Status KernelTable::RunDump(absl::string_view action,
   for (int attempt = 0; attempt < kMaxDumpAttempts; ++attempt) {
     restart();
     status = RunDumpOnce(action, encode, take);
-    if (!absl::IsAborted(status) && !absl::IsDataLoss(status)) break;
+    // Busy is a dump that is under way on this socket: the next one ends it first.
+    stale_replies_ |= absl::IsUnavailable(status);
+    if (!absl::IsAborted(status) && !absl::IsDataLoss(status) && !absl::IsUnavailable(status)) {
+      break;
+    }
   }
   return AsUnavailable(status, action);
 }

@@ -38,17 +38,20 @@ size_t SetBufferSize(int fd, int forced_option, int option, int bytes) {
 }
 
 absl::Status StatusFromLibnl(int error, absl::string_view action) {
-  const std::string text = absl::StrCat(action, ": ", nl_geterror(error));
   switch (-error) {
     case NLE_OBJ_NOTFOUND:
       return StatusFromErrno(ENOENT, action);
     case NLE_PERM:
     case NLE_NOACCESS:
-      return absl::PermissionDeniedError(text);
+      return StatusFromErrno(EPERM, action);
     case NLE_NOMEM:
-      return absl::ResourceExhaustedError(text);
+      return StatusFromErrno(ENOMEM, action);
+    case NLE_BUSY:
+    case NLE_AGAIN:
+    case NLE_INTR:
+      return StatusFromErrno(EBUSY, action);
     default:
-      return absl::InternalError(text);
+      return absl::InternalError(absl::StrCat(action, ": ", nl_geterror(error)));
   }
 }
 

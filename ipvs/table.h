@@ -62,8 +62,9 @@ class Table {
   // Carries out the operations in order. Not atomic: one that fails does not stop the rest. The
   // result has a status for each operation, in the same order. Besides the codes of Verb:
   // INVALID_ARGUMENT (the kernel refuses a value), PERMISSION_DENIED, RESOURCE_EXHAUSTED (no
-  // memory), FAILED_PRECONDITION (no IPVS in this kernel), UNKNOWN (the reply was lost: the
-  // operation may or may not have happened, read it back), INTERNAL (anything else).
+  // memory), FAILED_PRECONDITION (no IPVS in this kernel), UNAVAILABLE (busy: it did not happen,
+  // try again), UNKNOWN (the reply was lost: the operation may or may not have happened, read it
+  // back), INTERNAL (anything else).
   virtual std::vector<absl::Status> Apply(absl::Span<const Operation> operations) = 0;
 };
 

@@ -3,13 +3,7 @@
 #include <linux/if_addr.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <array>
-#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -17,9 +11,6 @@
 
 namespace fairlead {
 namespace {
-
-// The kernel tells of one address per datagram, in some hundred bytes.
-constexpr size_t kDatagramBytes = 16 << 10;
 
 std::string EncodeAddressDump(uint32_t sequence) {
   const ifaddrmsg header{};  // Both families.
@@ -37,38 +28,23 @@ bool IsUsable(uint32_t flags) {
 
 absl::StatusOr<std::unique_ptr<AddressMonitor>> AddressMonitor::Start(
     std::function<void()> changed) {
+  // Subscribed first: what happens between is heard, and taken in after what was read.
+  absl::StatusOr<NetlinkEvents> events =
+      NetlinkEvents::Open({.protocol = NETLINK_ROUTE,
+                           .groups = {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR},
+                           .what = "changes of addresses"});
+  if (!events.ok()) return events.status();
   absl::StatusOr<NetlinkSocket> socket = NetlinkSocket::Open(NETLINK_ROUTE);
   if (!socket.ok()) return socket.status();
   std::unique_ptr<AddressMonitor> monitor(
-      new AddressMonitor(std::move(changed), *std::move(socket)));
-  // Subscribed first: what happens between is heard, and taken in after what was read.
-  if (absl::Status status = monitor->Subscribe(); !status.ok()) return status;
+      new AddressMonitor(std::move(changed), *std::move(events), *std::move(socket)));
   if (absl::Status status = monitor->ReadAddresses(); !status.ok()) return status;
-  monitor->thread_ = std::thread([raw = monitor.get()] { raw->Run(); });
+  auto thread = EventThread::Start({monitor->events_.fd()}, [raw = monitor.get()] {
+    if (raw->ReadEvents()) raw->changed_();
+  });
+  if (!thread.ok()) return thread.status();
+  monitor->thread_ = *std::move(thread);
   return monitor;
-}
-
-AddressMonitor::~AddressMonitor() {
-  if (thread_.joinable()) {
-    eventfd_write(stop_fd_, 1);
-    thread_.join();
-  }
-  if (events_fd_ >= 0) close(events_fd_);
-  if (stop_fd_ >= 0) close(stop_fd_);
-}
-
-absl::Status AddressMonitor::Subscribe() {
-  stop_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (stop_fd_ < 0) return absl::ErrnoToStatus(errno, "eventfd");
-  events_fd_ = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-  if (events_fd_ < 0) return NetlinkStatus(errno, "cannot open a netlink socket for events");
-  sockaddr_nl address{};
-  address.nl_family = AF_NETLINK;
-  address.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
-  if (bind(events_fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return NetlinkStatus(errno, "cannot subscribe to changes of addresses");
-  }
-  return absl::OkStatus();
 }
 
 absl::Status AddressMonitor::ReadAddresses() {
@@ -121,51 +97,15 @@ absl::StatusOr<bool> AddressMonitor::Take(const Message& message) {
   return added || became_usable;
 }
 
-void AddressMonitor::Run() {
-  for (;;) {
-    std::array<pollfd, 2> fds = {{{events_fd_, POLLIN, 0}, {stop_fd_, POLLIN, 0}}};
-    // It fails when a signal comes; then there is nothing to read.
-    poll(fds.data(), fds.size(), -1);
-    if (fds[1].revents != 0) return;
-    if (ReadEvents()) changed_();
-  }
-}
-
 bool AddressMonitor::ReadEvents() {
   bool changed = false;
-  bool lost = false;
-  std::array<char, kDatagramBytes> buffer;
-  for (;;) {
-    sockaddr_nl sender{};
-    iovec part = {buffer.data(), buffer.size()};
-    msghdr datagram{};
-    datagram.msg_name = &sender;
-    datagram.msg_namelen = sizeof(sender);
-    datagram.msg_iov = &part;
-    datagram.msg_iovlen = 1;
-    const ssize_t received = recvmsg(events_fd_, &datagram, 0);
-    if (received < 0 && errno == EINTR) continue;
-    if (received < 0 && errno == EAGAIN) break;
-    if (received < 0) {
-      lost = true;
-      // ENOBUFS is said once; what was there before is still there to read.
-      if (errno == ENOBUFS) continue;
-      break;
-    }
-    // Any process may send to us; only the kernel is believed.
-    if (sender.nl_pid != 0) continue;
-    absl::Status status =
-        ForEachMessage(absl::string_view(buffer.data(), static_cast<size_t>(received)),
-                       [&](const Message& message) {
-                         absl::StatusOr<bool> difference = Take(message);
-                         changed |= difference.ok() && *difference;
-                         return difference.status();
-                       });
-    lost |= !status.ok() || (datagram.msg_flags & MSG_TRUNC) != 0;
-  }
-  if (!lost) return changed;
-  // Only now: until the last one is read, the kernel drops all that comes, and does not say it
-  // again (net/netlink/af_netlink.c, netlink_overrun). Should the dump fail, addresses that are
+  const bool complete = events_.Read([&](const Message& message) {
+    absl::StatusOr<bool> difference = Take(message);
+    changed |= difference.ok() && *difference;
+    return difference.status();
+  });
+  if (complete) return changed;
+  // Only now that all is read does the kernel queue again. Should the dump fail, addresses that are
   // missing in seen_ are told once more.
   ReadAddresses().IgnoreError();
   return true;

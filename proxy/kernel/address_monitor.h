@@ -6,12 +6,12 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ipvs/ip_address.h"
+#include "proxy/kernel/netlink_events.h"
 #include "proxy/kernel/netlink_message.h"
 #include "proxy/kernel/netlink_socket.h"
 
@@ -32,7 +32,7 @@ class AddressMonitor {
   static absl::StatusOr<std::unique_ptr<AddressMonitor>> Start(std::function<void()> changed);
 
   // Waits for a `changed` that runs. Not from within it.
-  ~AddressMonitor();
+  ~AddressMonitor() = default;
 
   AddressMonitor(const AddressMonitor&) = delete;
   AddressMonitor& operator=(const AddressMonitor&) = delete;
@@ -49,25 +49,22 @@ class AddressMonitor {
     auto operator<=>(const Key&) const = default;
   };
 
-  AddressMonitor(std::function<void()> changed, NetlinkSocket socket)
-      : changed_(std::move(changed)), socket_(std::move(socket)) {}
+  AddressMonitor(std::function<void()> changed, NetlinkEvents events, NetlinkSocket socket)
+      : changed_(std::move(changed)), events_(std::move(events)), socket_(std::move(socket)) {}
 
-  absl::Status Subscribe();
   // Fills in seen_.
   absl::Status ReadAddresses();
-  void Run();
   // Reads all that is there; whether there is something to tell.
   bool ReadEvents();
   // Brings seen_ up to date; whether it made a difference.
   absl::StatusOr<bool> Take(const Message& message);
 
   const std::function<void()> changed_;
-  NetlinkSocket socket_;  // For requests; events come by another.
-  int events_fd_ = -1;
-  int stop_fd_ = -1;
+  NetlinkEvents events_;
+  NetlinkSocket socket_;  // For requests.
   // Each address, and whether it can be used. Of the thread, once it runs.
   std::map<Key, bool> seen_;
-  std::thread thread_;
+  std::unique_ptr<EventThread> thread_;  // Last: it uses the rest until it ends.
 };
 
 }  // namespace fairlead

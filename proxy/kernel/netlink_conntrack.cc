@@ -18,8 +18,8 @@ constexpr char kDeletion[] = "delete tracked flows";
 // nfnetlink refuses a subsystem that is not there with EINVAL.
 absl::Status ExplainMissing(const absl::Status& status) {
   if (!absl::IsInvalidArgument(status) && !absl::IsFailedPrecondition(status)) return status;
-  return absl::FailedPreconditionError(absl::StrCat(
-      status.message(), ": does the kernel have ctnetlink? Load the module nf_conntrack_netlink"));
+  return absl::FailedPreconditionError(
+      absl::StrCat(status.message(), ": is ctnetlink there? Run `modprobe nf_conntrack_netlink`"));
 }
 
 // Whether one of the matches fits: there are two that can.

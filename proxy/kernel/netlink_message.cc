@@ -87,7 +87,8 @@ absl::Status ForEachMessage(absl::string_view datagram,
                                               header.nlmsg_len, " bytes, of ", datagram.size()));
     }
     const Message message = {header.nlmsg_type, header.nlmsg_flags, header.nlmsg_seq,
-                             datagram.substr(sizeof(header), header.nlmsg_len - sizeof(header))};
+                             datagram.substr(sizeof(header), header.nlmsg_len - sizeof(header)),
+                             header.nlmsg_pid};
     if (absl::Status status = visit(message); !status.ok()) return status;
     datagram = After(datagram, header.nlmsg_len);
   }

@@ -51,6 +51,9 @@ struct Message {
   uint16_t flags = 0;
   uint32_t sequence = 0;
   absl::string_view payload;  // What follows struct nlmsghdr, in the caller's buffer.
+  // In a notification: the port id of the socket whose request it follows from; 0: the kernel's
+  // own.
+  uint32_t port_id = 0;
 };
 
 // Calls `visit` for each message of a datagram, and stops at its first error. DATA_LOSS if the

@@ -22,9 +22,9 @@ std::string Describe(const RouteChange& change) {
                                                 : absl::StrCat("delete the route to ", vip);
 }
 
-absl::Status WriteStatus(const RouteChange& change, const Acknowledgement& ack) {
+absl::Status WriteStatus(const RouteChange& change, RouteVerb verb, const Acknowledgement& ack) {
   const bool put = change.verb == RouteChange::Verb::kPut;
-  if (!put && ack.error == ESRCH) return absl::OkStatus();
+  if (verb == RouteVerb::kDelete && ack.error == ESRCH) return absl::OkStatus();
   absl::Status status = NetlinkStatus(ack.error, Describe(change), ack.text);
   if (put && absl::IsInvalidArgument(status) && change.route.source.has_value()) {
     return absl::FailedPreconditionError(absl::StrCat(status.message(), ": is the source ",
@@ -40,19 +40,27 @@ bool MeansNoRoute(int error) {
          error == ENODEV;
 }
 
-// What has to be written for a change where the kernel has `found`; unset: nothing.
-absl::StatusOr<std::optional<RouteVerb>> SelectVerb(
+// Whether it is the kernel's own for an address that kube-proxy gave its device.
+bool IsOfKubeProxy(const RouteEntry& route) {
+  return route.protocol == RTPROT_KERNEL && route.device != 0 &&
+         route.device == if_nametoindex(kKubeProxyDevice);
+}
+
+// What has to be written for a change where the kernel takes `found`; none: nothing.
+absl::StatusOr<std::vector<RouteVerb>> SelectVerbs(
     const RouteChange& change, const absl::StatusOr<std::optional<RouteEntry>>& found) {
+  using Verbs = std::vector<RouteVerb>;
   if (!found.ok()) return found.status();
-  if (change.verb == RouteChange::Verb::kDelete) return RouteVerb::kDelete;
+  if (change.verb == RouteChange::Verb::kDelete) return Verbs{RouteVerb::kDelete};
   const std::optional<RouteEntry>& present = *found;
-  if (!present.has_value() || !present->IsLocalTo(change.route.vip)) return RouteVerb::kAdd;
-  if (!present->IsOurs()) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        Describe(change), ": there is a local route of others (protocol ", present->protocol, ")"));
+  if (!present.has_value() || !present->IsLocalTo(change.route.vip)) return Verbs{RouteVerb::kAdd};
+  if (present->IsOurs()) {
+    return present->source == change.route.source ? Verbs{} : Verbs{RouteVerb::kReplace};
   }
-  if (present->source == change.route.source) return std::nullopt;
-  return RouteVerb::kReplace;
+  // There may be ours behind it, with another source. Meanwhile the VIP stays the node's own.
+  if (IsOfKubeProxy(*present)) return Verbs{RouteVerb::kDelete, RouteVerb::kPrepend};
+  return absl::AlreadyExistsError(absl::StrCat(
+      Describe(change), ": there is a local route of others (protocol ", present->protocol, ")"));
 }
 
 }  // namespace
@@ -118,12 +126,12 @@ void NetlinkRoutes::ApplyBatch(absl::Span<const RouteChange> changes,
   const std::vector<absl::StatusOr<Present>> present = Lookup(changes);
   std::vector<Step> steps;
   for (size_t i = 0; i < changes.size(); ++i) {
-    absl::StatusOr<std::optional<RouteVerb>> verb = SelectVerb(changes[i], present[i]);
-    if (!verb.ok()) {
-      results[i] = verb.status();
-    } else if (verb->has_value()) {
-      steps.push_back({i, **verb});
+    absl::StatusOr<std::vector<RouteVerb>> verbs = SelectVerbs(changes[i], present[i]);
+    if (!verbs.ok()) {
+      results[i] = verbs.status();
+      continue;
     }
+    for (const RouteVerb verb : *verbs) steps.push_back({i, verb});
   }
   Write(changes, steps, results);
 }
@@ -180,7 +188,10 @@ void NetlinkRoutes::Write(absl::Span<const RouteChange> changes, absl::Span<cons
     absl::StatusOr<Acknowledgement> ack = DecodeAcknowledgement(message);
     if (!ack.ok()) return ack.status();
     if (i >= steps.size()) return absl::OkStatus();
-    if (ack->error != 0) results[steps[i].change] = WriteStatus(changes[steps[i].change], *ack);
+    const Step& step = steps[i];
+    if (ack->error != 0) {
+      results[step.change].Update(WriteStatus(changes[step.change], step.verb, *ack));
+    }
     complete |= i + 1 == steps.size();
     return absl::OkStatus();
   });

@@ -13,18 +13,26 @@
 
 namespace fairlead {
 
+// kube-proxy's IPVS mode has every VIP as an address of this device.
+inline constexpr char kKubeProxyDevice[] = "kube-ipvs0";
+
 // The table local of one network namespace. Needs CAP_NET_ADMIN, and the device lo up.
 // Thread-compatible.
 //
 // A kPut first asks the kernel which route it takes to the VIP, since the kernel itself would
 // replace a route of others (IPv4), or put ours beside it under another metric (IPv6). Writes are
-// for what differs only. Statuses besides those of Routes: FAILED_PRECONDITION (the source is not
+// for what differs only. The route of an address that kube-proxy left is no reason to refuse: ours
+// goes beside it, so that the address can be deleted without a moment in which the VIP is not the
+// node's own. Statuses besides those of Routes: FAILED_PRECONDITION (the source is not
 // an address of this node, or lo is down), PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNKNOWN (the
 // answer was lost: read back), INVALID_ARGUMENT, INTERNAL.
 class NetlinkRoutes : public Routes {
  public:
   // For the network namespace of the calling thread.
   static absl::StatusOr<std::unique_ptr<NetlinkRoutes>> Open();
+
+  // Of the socket: the kernel names it where it tells of changes made by it.
+  uint32_t port_id() const { return socket_.port_id(); }
 
   // Changes per request: the answers fit the receive buffer.
   static constexpr size_t kMaxBatch = 512;

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "ipvs/errors.h"
 
 namespace fairlead {
 namespace {
@@ -57,6 +58,25 @@ absl::StatusCode CodeOf(int error) {
   }
 }
 
+// What an operator does about it, as the end of a message.
+absl::string_view Advice(int error) {
+  switch (error) {
+    case ENOSPC:
+      return ": a limit of the kernel is reached";
+    case ENFILE:
+      // Of a socket it is the table of open files, of nftables a set that is full.
+      return ": raise the sysctl fs.file-max, or the set's size";
+    case EPROTONOSUPPORT:
+    case EAFNOSUPPORT:
+    case EOPNOTSUPP:
+      return ": this kernel lacks it, or its module is not loaded";
+    case ENETDOWN:
+      return ": is the device lo up? Run `ip link set lo up`";
+    default:
+      return ipvs::AdviceOnErrno(error);
+  }
+}
+
 // The forced size is beyond net.core.*mem_max, and needs CAP_NET_ADMIN; else what may be had.
 void SetBuffer(int fd, int forced_option, int option, int bytes) {
   if (setsockopt(fd, SOL_SOCKET, forced_option, &bytes, sizeof(bytes)) != 0) {
@@ -70,18 +90,19 @@ void SetOption(int fd, int option) {
   setsockopt(fd, SOL_NETLINK, option, &on, sizeof(on));
 }
 
-// ENOBUFS (answers were dropped) and a datagram that is too long are said once.
+// That answers were dropped and that a datagram is too long is said once.
 bool CanReadOn(const absl::Status& status) {
-  return absl::IsResourceExhausted(status) || absl::IsDataLoss(status);
+  return absl::IsUnknown(status) || absl::IsDataLoss(status);
 }
 
 }  // namespace
 
 absl::Status NetlinkStatus(int error, absl::string_view context, absl::string_view text) {
   const char* name = strerrordesc_np(error);
-  return absl::Status(CodeOf(error),
-                      absl::StrCat(context, ": ", name != nullptr ? name : absl::StrCat(error),
-                                   text.empty() ? "" : " (", text, text.empty() ? "" : ")"));
+  return absl::Status(
+      CodeOf(error),
+      absl::StrCat(context, ": ", name != nullptr ? name : absl::StrCat(error),
+                   text.empty() ? "" : " (", text, text.empty() ? "" : ")", Advice(error)));
 }
 
 absl::StatusOr<NetlinkSocket> NetlinkSocket::Open(int protocol) {
@@ -89,10 +110,21 @@ absl::StatusOr<NetlinkSocket> NetlinkSocket::Open(int protocol) {
   if (fd < 0) {
     return NetlinkStatus(errno, absl::StrCat("cannot open a netlink socket, protocol ", protocol));
   }
-  return NetlinkSocket(fd);
+  // The kernel chooses the port id.
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  socklen_t size = sizeof(address);
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
+      getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    const int error = errno;
+    close(fd);
+    return NetlinkStatus(error, absl::StrCat("cannot bind a netlink socket, protocol ", protocol));
+  }
+  return NetlinkSocket(fd, address.nl_pid);
 }
 
-NetlinkSocket::NetlinkSocket(int fd) : fd_(fd), buffer_(kDatagramBytes) {
+NetlinkSocket::NetlinkSocket(int fd, uint32_t port_id)
+    : fd_(fd), port_id_(port_id), buffer_(kDatagramBytes) {
   // The kernel doubles what it is asked for (net/core/sock.c, __sock_set_rcvbuf).
   SetBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, NetlinkSocket::kMaxRequestBytes);
   SetBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, kReceiveBufferBytes / 2);
@@ -109,6 +141,7 @@ NetlinkSocket::NetlinkSocket(int fd) : fd_(fd), buffer_(kDatagramBytes) {
 
 NetlinkSocket::NetlinkSocket(NetlinkSocket&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
+      port_id_(other.port_id_),
       max_request_bytes_(other.max_request_bytes_),
       next_sequence_(other.next_sequence_),
       buffer_(std::move(other.buffer_)) {}
@@ -142,6 +175,9 @@ absl::StatusOr<absl::string_view> NetlinkSocket::Receive() {
     const ssize_t received = recvmsg(fd_, &datagram, 0);
     if (received < 0 && errno == EINTR) continue;
     if (received < 0 && errno == EAGAIN) return absl::string_view();
+    if (received < 0 && errno == ENOBUFS) {
+      return absl::UnknownError("netlink: answers were lost, as they were too many at once");
+    }
     if (received < 0) return NetlinkStatus(errno, "cannot receive by netlink");
     // Any process may send to us; only the kernel is believed.
     if (sender.nl_pid != 0) continue;
@@ -197,6 +233,9 @@ absl::Status NetlinkSocket::Dump(absl::string_view request, absl::string_view co
     }
     return message.type < NLMSG_MIN_TYPE ? absl::OkStatus() : visit(message);
   });
+  if (absl::IsUnknown(status)) {
+    return absl::UnknownError(absl::StrCat(context, ": ", status.message()));
+  }
   if (!status.ok()) return status;
   if (interrupted || !done) {
     return absl::UnavailableError(absl::StrCat(context, ": changed while it was read"));
@@ -208,7 +247,7 @@ absl::Status RetryInterrupted(absl::FunctionRef<absl::Status()> dump) {
   absl::Status status;
   for (int attempt = 0; attempt < kMaxDumpAttempts; ++attempt) {
     status = dump();
-    if (!absl::IsUnavailable(status)) return status;
+    if (!absl::IsUnavailable(status) && !absl::IsUnknown(status)) return status;
   }
   return status;
 }

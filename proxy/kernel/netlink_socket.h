@@ -13,8 +13,8 @@
 
 namespace fairlead {
 
-// What an errno of a netlink request means to callers. The message has `context`, the error's name
-// and the kernel's `text` if there is one.
+// What an errno of a netlink request means to callers. The message has `context`, the error's name,
+// the kernel's `text` if there is one, and what an operator does about it if there is something.
 //   NOT_FOUND            ENOENT, ESRCH, ENODEV
 //   ALREADY_EXISTS       EEXIST
 //   PERMISSION_DENIED    EPERM, EACCES
@@ -39,6 +39,10 @@ class NetlinkSocket {
   NetlinkSocket& operator=(NetlinkSocket&&) = delete;
   ~NetlinkSocket();
 
+  // What notifications of changes that were made by this socket carry as nlmsg_pid. No other socket
+  // of the protocol has it in this network namespace.
+  uint32_t port_id() const { return port_id_; }
+
   // The first of `count` sequence numbers that are not used otherwise.
   uint32_t TakeSequences(uint32_t count);
 
@@ -47,20 +51,21 @@ class NetlinkSocket {
   size_t max_request_bytes() const { return max_request_bytes_; }
   static constexpr size_t kMaxRequestBytes = 8 << 20;
 
-  // Sends the request, of any number of messages, and calls `visit` for every answer. RESOURCE_
-  // EXHAUSTED where answers were lost (the requests were carried out all the same); an error of
-  // `visit` is returned as it is.
+  // Sends the request, of any number of messages, and calls `visit` for every answer. UNKNOWN where
+  // answers were lost (the requests were carried out all the same: read back); an error of `visit`
+  // is returned as it is.
   absl::Status Exchange(absl::string_view request,
                         absl::FunctionRef<absl::Status(const Message&)> visit);
 
   // Sends a dump request and calls `visit` for each message of the answer. OK only if the kernel
   // said that the answer is complete and consistent. UNAVAILABLE if somebody changed what was
-  // dumped meanwhile (NLM_F_DUMP_INTR, EINTR, EBUSY). Errors name `context`.
+  // dumped meanwhile (NLM_F_DUMP_INTR, EINTR, EBUSY), UNKNOWN if a part of it was lost. Errors name
+  // `context`.
   absl::Status Dump(absl::string_view request, absl::string_view context,
                     absl::FunctionRef<absl::Status(const Message&)> visit);
 
  private:
-  explicit NetlinkSocket(int fd);
+  NetlinkSocket(int fd, uint32_t port_id);
 
   absl::Status Send(absl::string_view request);
   // The next datagram, in buffer_; empty where there is none.
@@ -69,12 +74,13 @@ class NetlinkSocket {
   void Drain();
 
   int fd_;
+  uint32_t port_id_;
   size_t max_request_bytes_ = 0;
   uint32_t next_sequence_ = 1;
   std::vector<char> buffer_;
 };
 
-// Calls `dump` until its result is not UNAVAILABLE, at most kMaxDumpAttempts times.
+// Calls `dump` until its result is neither UNAVAILABLE nor UNKNOWN, at most kMaxDumpAttempts times.
 inline constexpr int kMaxDumpAttempts = 16;
 absl::Status RetryInterrupted(absl::FunctionRef<absl::Status()> dump);
 

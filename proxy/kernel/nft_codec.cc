@@ -328,6 +328,8 @@ std::string EncodeElementDump(SetName set, IpFamily family, uint32_t sequence) {
 
 std::string EncodeChainDump(uint32_t sequence) { return EncodeDump(NFT_MSG_GETCHAIN, sequence); }
 
+std::string EncodeSetDump(uint32_t sequence) { return EncodeDump(NFT_MSG_GETSET, sequence); }
+
 std::string EncodeRuleDump(uint32_t sequence) { return EncodeDump(NFT_MSG_GETRULE, sequence); }
 
 absl::Status DecodeElements(const Message& message, SetName set, IpFamily family,
@@ -358,6 +360,20 @@ absl::StatusOr<NftChain> DecodeChain(const Message& message) {
   return chain;
 }
 
+absl::StatusOr<NftSet> DecodeSet(const Message& message) {
+  absl::StatusOr<absl::string_view> attributes = Attributes(message, NFT_MSG_NEWSET);
+  if (!attributes.ok()) return attributes.status();
+  NftSet set;
+  absl::Status status = ForEachAttribute(*attributes, [&](uint16_t type, absl::string_view bytes) {
+    if (type == NFTA_SET_TABLE) set.table = Text(bytes);
+    if (type == NFTA_SET_NAME) set.name = Text(bytes);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  if (set.table.empty() || set.name.empty()) return Malformed("set");
+  return set;
+}
+
 absl::StatusOr<NftRule> DecodeRule(const Message& message) {
   absl::StatusOr<absl::string_view> attributes = Attributes(message, NFT_MSG_NEWRULE);
   if (!attributes.ok()) return attributes.status();
@@ -365,6 +381,7 @@ absl::StatusOr<NftRule> DecodeRule(const Message& message) {
   absl::Status status = ForEachAttribute(*attributes, [&](uint16_t type, absl::string_view bytes) {
     if (type == NFTA_RULE_TABLE) rule.table = Text(bytes);
     if (type == NFTA_RULE_CHAIN) rule.chain = Text(bytes);
+    if (type == NFTA_RULE_EXPRESSIONS) rule.expressions = std::string(bytes);
     return absl::OkStatus();
   });
   if (!status.ok()) return status;

@@ -54,8 +54,9 @@ inline constexpr size_t kMinTransactionBytes = 4096;
 std::vector<NftTransaction> EncodeTransactions(absl::Span<const ElementChange> changes,
                                                uint32_t first_sequence, size_t max_bytes);
 
-// Requests for dumps: a set's elements; chains and rules of all tables of the family inet.
+// Requests for dumps: a set's elements; sets, chains and rules of all tables of the family inet.
 std::string EncodeElementDump(SetName set, IpFamily family, uint32_t sequence);
+std::string EncodeSetDump(uint32_t sequence);
 std::string EncodeChainDump(uint32_t sequence);
 std::string EncodeRuleDump(uint32_t sequence);
 
@@ -73,10 +74,20 @@ struct NftChain {
 };
 absl::StatusOr<NftChain> DecodeChain(const Message& message);
 
+// A message of a set dump.
+struct NftSet {
+  std::string table;
+  std::string name;
+};
+absl::StatusOr<NftSet> DecodeSet(const Message& message);
+
 // A message of a rule dump.
 struct NftRule {
   std::string table;
   std::string chain;
+  std::string expressions;  // What it does, as the kernel encodes it.
+
+  friend bool operator==(const NftRule&, const NftRule&) = default;
 };
 absl::StatusOr<NftRule> DecodeRule(const Message& message);
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,7 +18,7 @@ namespace {
 absl::Status ExplainMissing(const absl::Status& status) {
   if (!absl::IsInvalidArgument(status) && !absl::IsFailedPrecondition(status)) return status;
   return absl::FailedPreconditionError(
-      absl::StrCat(status.message(), ": is the kernel module nf_tables there?"));
+      absl::StrCat(status.message(), ": is nf_tables there? Run `modprobe nf_tables`"));
 }
 
 // What `nft` is given: chains that are there go, whether the ruleset has them or not. Named by
@@ -58,49 +60,88 @@ absl::StatusOr<std::unique_ptr<NftFirewall>> NftFirewall::Open() {
   return std::unique_ptr<NftFirewall>(new NftFirewall(*std::move(socket)));
 }
 
-absl::StatusOr<std::vector<NftChain>> NftFirewall::DumpChains() {
-  std::vector<NftChain> chains;
+absl::Status NftFirewall::DumpChains(Contents& contents) {
   absl::Status status = RetryInterrupted([&] {
-    chains.clear();
+    contents.chains.clear();
     return socket_.Dump(EncodeChainDump(socket_.TakeSequences(1)), "dump of nftables chains",
                         [&](const Message& message) {
                           absl::StatusOr<NftChain> chain = DecodeChain(message);
                           if (!chain.ok()) return chain.status();
-                          if (chain->table == kTableName) chains.push_back(*std::move(chain));
+                          if (chain->table == kTableName)
+                            contents.chains.push_back(*std::move(chain));
                           return absl::OkStatus();
                         });
   });
-  if (!status.ok()) return ExplainMissing(status);
-  return chains;
+  return ExplainMissing(status);
 }
 
-absl::StatusOr<RulesetShape> NftFirewall::DumpShape(const std::vector<NftChain>& chains) {
-  RulesetShape shape;
-  absl::Status status = RetryInterrupted([&] {
-    shape.clear();
-    for (const NftChain& chain : chains) shape[chain.name] = 0;
+absl::Status NftFirewall::DumpRules(Contents& contents) {
+  return RetryInterrupted([&] {
+    contents.shape.clear();
+    contents.rules.clear();
+    for (const NftChain& chain : contents.chains) contents.shape[chain.name] = 0;
     return socket_.Dump(EncodeRuleDump(socket_.TakeSequences(1)), "dump of nftables rules",
                         [&](const Message& message) {
                           absl::StatusOr<NftRule> rule = DecodeRule(message);
                           if (!rule.ok()) return rule.status();
-                          if (rule->table == kTableName) ++shape[rule->chain];
+                          if (rule->table != kTableName) return absl::OkStatus();
+                          ++contents.shape[rule->chain];
+                          contents.rules.push_back(*std::move(rule));
                           return absl::OkStatus();
                         });
   });
+}
+
+absl::Status NftFirewall::DumpSets(Contents& contents) {
+  std::set<std::string> missing;
+  return RetryInterrupted([&] {
+    for (int set = 0; set < kSetNames; ++set) {
+      for (const char* family : {"4", "6"}) {
+        missing.insert(absl::StrCat(FormatSetName(static_cast<SetName>(set)), family));
+      }
+    }
+    absl::Status status = socket_.Dump(EncodeSetDump(socket_.TakeSequences(1)),
+                                       "dump of nftables sets", [&](const Message& message) {
+                                         absl::StatusOr<NftSet> set = DecodeSet(message);
+                                         if (!set.ok()) return set.status();
+                                         if (set->table == kTableName) missing.erase(set->name);
+                                         return absl::OkStatus();
+                                       });
+    contents.has_all_sets = missing.empty();
+    return status;
+  });
+}
+
+absl::StatusOr<NftFirewall::Contents> NftFirewall::ReadContents() {
+  Contents contents;
+  absl::Status status = DumpChains(contents);
+  if (status.ok()) status = DumpRules(contents);
+  if (status.ok()) status = DumpSets(contents);
   if (!status.ok()) return status;
-  return shape;
+  return contents;
 }
 
 absl::StatusOr<bool> NftFirewall::EnsureRuleset(const std::string& ruleset) {
   absl::StatusOr<RulesetShape> wanted = ShapeOf(ruleset);
   if (!wanted.ok()) return wanted.status();
-  absl::StatusOr<std::vector<NftChain>> chains = DumpChains();
-  if (!chains.ok()) return chains.status();
-  absl::StatusOr<RulesetShape> present = DumpShape(*chains);
+  absl::StatusOr<Contents> present = ReadContents();
   if (!present.ok()) return present.status();
-  if (*present == *wanted) return false;
-  absl::Status status = RunNft(Replacement(*chains, ruleset));
+  const bool known = known_ruleset_ == ruleset;
+  if (present->shape == *wanted && present->has_all_sets &&
+      (!known || present->rules == known_rules_)) {
+    known_ruleset_ = ruleset;
+    known_rules_ = std::move(present->rules);
+    return false;
+  }
+  absl::Status status = RunNft(Replacement(present->chains, ruleset));
   if (!status.ok()) return status;
+  known_ruleset_.clear();
+  present = ReadContents();
+  // Where somebody has been at it since, the next look finds it.
+  if (present.ok() && present->shape == *wanted) {
+    known_ruleset_ = ruleset;
+    known_rules_ = std::move(present->rules);
+  }
   return true;
 }
 

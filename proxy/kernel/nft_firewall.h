@@ -1,6 +1,7 @@
 // The firewall in the kernel's nf_tables.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,16 +17,22 @@ namespace fairlead {
 // Thread-compatible.
 //
 // Errors besides those of Firewall: PERMISSION_DENIED, RESOURCE_EXHAUSTED (memory), UNAVAILABLE
-// (others change tables all the time), INVALID_ARGUMENT, INTERNAL. Messages name the element where
-// the kernel says which one it was (since 5.16 or so), else the set.
+// (others change tables all the time), UNKNOWN (the answer was lost: read back), INVALID_ARGUMENT,
+// INTERNAL. Messages name the element where the kernel says which one it was (since 5.16 or so),
+// else the set, and what an operator does about it.
 class NftFirewall : public Firewall {
  public:
   // For the network namespace of the calling thread.
   static absl::StatusOr<std::unique_ptr<NftFirewall>> Open();
 
+  // Of the socket that writes elements: notifications of its changes carry it. Those of the program
+  // `nft` carry another.
+  uint32_t port_id() const { return socket_.port_id(); }
+
   // Runs the program `nft`, at most once a call; the calling thread has to be in the namespace that
-  // Open() was called in. "Carries this ruleset": the chains are there under their names, among
-  // them the one that is a hash of the ruleset, each with as many rules as in the text.
+  // Open() was called in. "Carries this ruleset": the sets and the chains are there under their
+  // names, among them the one that is a hash of the ruleset, each with as many rules as in the
+  // text; and they are the rules that were there when this was last said of the ruleset.
   absl::StatusOr<bool> EnsureRuleset(const std::string& ruleset) override;
 
   absl::StatusOr<std::vector<Element>> Dump() override;
@@ -38,13 +45,25 @@ class NftFirewall : public Firewall {
  private:
   explicit NftFirewall(NetlinkSocket socket) : socket_(std::move(socket)) {}
 
-  absl::StatusOr<std::vector<NftChain>> DumpChains();
-  // Of the chains given.
-  absl::StatusOr<RulesetShape> DumpShape(const std::vector<NftChain>& chains);
+  // What is in the table, but for elements.
+  struct Contents {
+    std::vector<NftChain> chains;
+    RulesetShape shape;
+    std::vector<NftRule> rules;  // In order.
+    bool has_all_sets = false;
+  };
+
+  absl::StatusOr<Contents> ReadContents();
+  absl::Status DumpChains(Contents& contents);
+  absl::Status DumpRules(Contents& contents);
+  absl::Status DumpSets(Contents& contents);
   absl::Status DumpSet(SetName set, IpFamily family, std::vector<Element>& elements);
   absl::Status Commit(const NftTransaction& transaction, absl::Span<const ElementChange> changes);
 
   NetlinkSocket socket_;
+  // The ruleset that the table carried last, and the rules that were it.
+  std::string known_ruleset_;
+  std::vector<NftRule> known_rules_;
 };
 
 }  // namespace fairlead

@@ -96,7 +96,8 @@ absl::Status RunNft(absl::string_view text, const std::string& program, absl::Du
   pid_t pid = 0;
   if (const int error = Spawn(program, input, output, pid); error != 0) {
     return absl::FailedPreconditionError(
-        absl::StrCat("cannot run the program ", program, " (package nftables): ", strerror(error)));
+        absl::StrCat("cannot run the program ", program, ": ", strerror(error),
+                     ": install the package nftables, and have ", program, " in the PATH"));
   }
   const bool in_time = AwaitEnd(pid, timeout);
   int end = 0;

@@ -21,10 +21,14 @@ rtmsg HeaderFor(const IpAddress& address) {
   return header;
 }
 
-uint16_t FlagsOf(RouteVerb verb) {
+uint16_t FlagsOf(RouteVerb verb, IpFamily family) {
   switch (verb) {
     case RouteVerb::kAdd:
       return NLM_F_CREATE | NLM_F_EXCL;
+    case RouteVerb::kPrepend:
+      // IPv6 keeps metrics apart by itself, and without the flag would make one route of several
+      // ways out of two that are alike.
+      return NLM_F_CREATE | (family == IpFamily::kIpv4 ? 0 : NLM_F_EXCL);
     case RouteVerb::kReplace:
       return NLM_F_CREATE | NLM_F_REPLACE;
     case RouteVerb::kDelete:
@@ -50,7 +54,8 @@ void EncodeRoute(RouteVerb verb, const VipRoute& route, uint32_t sequence, bool 
   // IPv6 has no scopes.
   header.rtm_scope = route.vip.is_v4() ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
   header.rtm_type = RTN_LOCAL;
-  const uint16_t flags = NLM_F_REQUEST | FlagsOf(verb) | (acknowledge ? NLM_F_ACK : 0);
+  const uint16_t flags =
+      NLM_F_REQUEST | FlagsOf(verb, route.vip.family()) | (acknowledge ? NLM_F_ACK : 0);
   MessageWriter writer(out, verb == RouteVerb::kDelete ? RTM_DELROUTE : RTM_NEWROUTE, flags,
                        sequence, AsBytes(header));
   writer.Put(RTA_DST, route.vip.bytes());
@@ -99,6 +104,9 @@ absl::StatusOr<std::optional<RouteEntry>> DecodeRoute(const Message& message) {
   absl::Status status = ForEachAttribute(rest, [&](uint16_t type, absl::string_view payload) {
     if (type == RTA_TABLE && payload.size() == sizeof(route.table)) {
       std::memcpy(&route.table, payload.data(), sizeof(route.table));
+    }
+    if (type == RTA_OIF && payload.size() == sizeof(route.device)) {
+      std::memcpy(&route.device, payload.data(), sizeof(route.device));
     }
     if (type != RTA_DST && type != RTA_PREFSRC) return absl::OkStatus();
     absl::StatusOr<IpAddress> address = IpAddress::FromBytes(payload);

@@ -13,6 +13,8 @@ namespace fairlead {
 
 enum class RouteVerb {
   kAdd,      // EEXIST if there is a route with its prefix and metric.
+  kPrepend,  // Beside those of others, which stay: IPv4 takes ours from then on, IPv6 the one with
+             // the lowest metric, which an address's has. EEXIST if there is ours.
   kReplace,  // The first route with its prefix and metric, whoever made it.
   kDelete,   // Fairlead's route to the VIP, whatever its source; ESRCH if there is none.
 };
@@ -39,7 +41,8 @@ struct RouteEntry {
   IpPrefix destination;
   uint32_t table = 0;
   uint8_t protocol = 0;
-  uint8_t type = 0;  // RTN_LOCAL, ….
+  uint8_t type = 0;     // RTN_LOCAL, ….
+  uint32_t device = 0;  // An index: of an address's route that of the address's device.
   std::optional<IpAddress> source;
 
   // Whether it makes this address, and no other, the node's own.

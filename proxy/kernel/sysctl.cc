@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -18,8 +18,38 @@ namespace {
 
 constexpr size_t kMaxValueBytes = 4096;
 
-absl::Status ErrnoStatus(int error, absl::string_view context) {
-  const std::string message = absl::StrCat(context, ": ", strerror(error));
+std::string PathOf(const Sysctl& sysctl, absl::string_view proc_root) {
+  return absl::StrCat(proc_root, "/sys/", absl::StrReplaceAll(sysctl.name, {{".", "/"}}));
+}
+
+// What an operator does about it.
+std::string Advice(const Sysctl& sysctl, int error) {
+  const std::string command = absl::StrCat("`sysctl -w ", sysctl.name, "=", sysctl.value, "`");
+  switch (error) {
+    case ENOENT:
+      if (absl::StartsWith(sysctl.name, "net.ipv4.vs.")) {
+        return "IPVS is not there: run `modprobe ip_vs`";
+      }
+      if (absl::StartsWith(sysctl.name, "net.ipv6.")) {
+        return "this kernel runs without IPv6, whose Services are not served";
+      }
+      return "this kernel does not have it";
+    case EROFS:
+      return absl::StrCat(
+          "/proc/sys is read-only here: mount it writable (in a container: "
+          "privileged, or with the host's /proc/sys), or run ",
+          command, " on the node");
+    case EACCES:
+    case EPERM:
+      return absl::StrCat("run as root with CAP_NET_ADMIN, or run ", command, " on the node");
+    default:
+      return absl::StrCat("try ", command, " on the node");
+  }
+}
+
+absl::Status ErrnoStatus(int error, absl::string_view context, const Sysctl& sysctl) {
+  const std::string message =
+      absl::StrCat(context, ": ", strerror(error), "; ", Advice(sysctl, error));
   switch (error) {
     case ENOENT:
       return absl::NotFoundError(message);
@@ -35,26 +65,27 @@ absl::Status ErrnoStatus(int error, absl::string_view context) {
   }
 }
 
-absl::StatusOr<std::string> Read(const std::string& path, absl::string_view context) {
+absl::StatusOr<std::string> Read(const std::string& path, absl::string_view context,
+                                 const Sysctl& sysctl) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, context);
+  if (fd < 0) return ErrnoStatus(errno, context, sysctl);
   std::string value(kMaxValueBytes, '\0');
   const ssize_t size = read(fd, value.data(), value.size());
   const int error = errno;
   close(fd);
-  if (size < 0) return ErrnoStatus(error, context);
+  if (size < 0) return ErrnoStatus(error, context, sysctl);
   value.resize(static_cast<size_t>(size));
   return std::string(absl::StripAsciiWhitespace(value));
 }
 
-absl::Status Write(const std::string& path, absl::string_view value, absl::string_view context) {
+absl::Status Write(const std::string& path, absl::string_view context, const Sysctl& sysctl) {
   const int fd = open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, context);
+  if (fd < 0) return ErrnoStatus(errno, context, sysctl);
   // One write: the kernel takes each as a whole value.
-  const ssize_t size = write(fd, value.data(), value.size());
+  const ssize_t size = write(fd, sysctl.value.data(), sysctl.value.size());
   const int error = errno;
   close(fd);
-  if (size < 0) return ErrnoStatus(error, context);
+  if (size < 0) return ErrnoStatus(error, context, sysctl);
   return absl::OkStatus();
 }
 
@@ -91,17 +122,31 @@ std::vector<Sysctl> RequiredSysctls(absl::Span<const IpFamily> families) {
   return sysctls;
 }
 
-absl::Status EnsureSysctl(const Sysctl& sysctl, absl::string_view proc_root) {
-  const std::string path =
-      absl::StrCat(proc_root, "/sys/", absl::StrReplaceAll(sysctl.name, {{".", "/"}}));
-  const std::string wanted = absl::StrCat(sysctl.name, " has to be ", sysctl.value);
-  absl::StatusOr<std::string> before = Read(path, absl::StrCat(wanted, " and cannot be read"));
+bool IsMet(const Sysctl& sysctl, absl::string_view value) {
+  return value == sysctl.value || (sysctl.minimum && IsLarger(value, sysctl.value));
+}
+
+absl::StatusOr<std::string> ReadSysctl(const Sysctl& sysctl, absl::string_view proc_root) {
+  return Read(PathOf(sysctl, proc_root),
+              absl::StrCat(sysctl.name, " has to be ", sysctl.value, " and cannot be read"),
+              sysctl);
+}
+
+absl::StatusOr<std::optional<std::string>> RepairSysctl(const Sysctl& sysctl,
+                                                        absl::string_view proc_root) {
+  absl::StatusOr<std::string> before = ReadSysctl(sysctl, proc_root);
   if (!before.ok()) return before.status();
-  if (*before == sysctl.value || (sysctl.minimum && IsLarger(*before, sysctl.value))) {
-    return absl::OkStatus();
-  }
-  return Write(path, sysctl.value,
-               absl::StrCat(wanted, " and is ", *before, "; it cannot be written"));
+  if (IsMet(sysctl, *before)) return std::nullopt;
+  const absl::Status written = Write(PathOf(sysctl, proc_root),
+                                     absl::StrCat(sysctl.name, " has to be ", sysctl.value,
+                                                  " and is ", *before, "; it cannot be written"),
+                                     sysctl);
+  if (!written.ok()) return written;
+  return *std::move(before);
+}
+
+absl::Status EnsureSysctl(const Sysctl& sysctl, absl::string_view proc_root) {
+  return RepairSysctl(sysctl, proc_root).status();
 }
 
 }  // namespace fairlead

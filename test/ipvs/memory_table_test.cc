@@ -34,8 +34,8 @@ TEST_CASE("a table in memory holds what was applied") {
 TEST_CASE("a scheduler that the table does not have is named in the error") {
   MemoryTable table({.schedulers = {"rr"}});
   CHECK(ApplyOne(table, Operation::AddVirtualServer(kWeb, Config("wrr"))).message() ==
-        "add virtual server TCP 10.96.0.1:80: scheduler \"wrr\" is not in this kernel "
-        "(module ip_vs_wrr)");
+        "add virtual server TCP 10.96.0.1:80: scheduler \"wrr\" is not in this kernel: "
+        "run `modprobe -a ip_vs_wrr`");
 }
 
 TEST_CASE("an edit of a real server keeps its connections, a new one has none") {

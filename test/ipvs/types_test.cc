@@ -80,17 +80,17 @@ TEST_CASE("a message says what was asked for and what is missing") {
   auto config = Config("foo");
   const auto add = Operation::AddVirtualServer(Tcp("10.96.0.1", 80), config);
   CHECK(StatusFromErrno(ENOENT, add).message() ==
-        "add virtual server TCP 10.96.0.1:80: scheduler \"foo\" is not in this kernel "
-        "(module ip_vs_foo)");
+        "add virtual server TCP 10.96.0.1:80: scheduler \"foo\" is not in this kernel: "
+        "run `modprobe -a ip_vs_foo`");
   config.persistence_engine = "sip";
   CHECK(StatusFromErrno(ENOENT, Operation::EditVirtualServer(Udp("10.0.0.1", 5060), config))
             .message() ==
         "edit virtual server UDP 10.0.0.1:5060: scheduler \"foo\" or persistence engine \"sip\" is "
-        "not in this kernel (module ip_vs_foo or ip_vs_pe_sip)");
+        "not in this kernel: run `modprobe -a ip_vs_foo ip_vs_pe_sip`");
   CHECK(StatusFromErrno(ESRCH, Operation::DeleteVirtualServer(Tcp("10.96.0.1", 80))).message() ==
         "delete virtual server TCP 10.96.0.1:80: it does not exist");
   CHECK(StatusFromErrno(ENOENT, "dump virtual servers").message() ==
-        "dump virtual servers: this kernel has no IPVS (module ip_vs)");
+        "dump virtual servers: this kernel has no IPVS (module ip_vs): run `modprobe ip_vs`");
 }
 
 TEST_CASE("what cannot be carried to the kernel is refused before it is sent") {

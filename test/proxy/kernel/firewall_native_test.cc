@@ -174,6 +174,9 @@ TEST_CASE("whatever became of the chains, the ruleset comes back and elements st
       "nft 'add chain inet fairlead a; add chain inet fairlead b; "
       "add rule inet fairlead a jump b; add rule inet fairlead input jump a'",
       "nft 'flush table inet fairlead; delete chain inet fairlead output'",
+      // As many rules as before.
+      "nft replace rule inet fairlead looped handle "
+      "$(nft -a list chain inet fairlead looped | sed -n 's/.*has served.*handle //p') accept",
   };
   for (const std::string& damage : damages) {
     INFO(damage);
@@ -192,6 +195,21 @@ TEST_CASE("whatever became of the chains, the ruleset comes back and elements st
     REQUIRE(firewall->Apply(Changes(Verb::kDelete, OneOfEach())).ok());
     CHECK(Run("nft list ruleset") == before);
   }
+}
+
+TEST_CASE("a set that somebody has deleted is made again") {
+  NetworkNamespace network;
+  const auto firewall = OpenFirewall();
+  const std::string text = RulesetText(Pods());
+  REQUIRE(firewall->EnsureRuleset(text).ok());
+  REQUIRE(firewall->Apply(Changes(Verb::kAdd, OneOfEach())).ok());
+  Run("nft delete set inet fairlead owned4");
+  CHECK(absl::IsNotFound(firewall->Dump().status()));
+  CHECK(firewall->EnsureRuleset(text).value());
+  const auto dump = firewall->Dump();
+  REQUIRE(dump.ok());
+  CHECK(dump->size() < OneOfEach().size());
+  CHECK_FALSE(firewall->EnsureRuleset(text).value());
 }
 
 TEST_CASE("another ruleset takes the place of the one before, and elements stay") {

@@ -109,6 +109,38 @@ TEST_CASE("an errno has one status code, and its message says what and why") {
         "delete y: No such file or directory (no such set)");
 }
 
+TEST_CASE("an error that an operator can do something about says what") {
+  struct Row {
+    int error;
+    std::string message;
+  };
+  const std::vector<Row> rows = {
+      {EPERM, "x: Operation not permitted: run as root, or with CAP_NET_ADMIN"},
+      {EACCES, "x: Permission denied: run as root, or with CAP_NET_ADMIN"},
+      {ENOMEM, "x: Cannot allocate memory: the kernel has no memory for it, free some"},
+      {ENOBUFS, "x: No buffer space available: the kernel has no memory for it, free some"},
+      {EMSGSIZE,
+       "x: Message too long: run with CAP_NET_ADMIN, or raise the sysctl net.core.wmem_max"},
+      {ENOSPC, "x: No space left on device: a limit of the kernel is reached"},
+      {EMFILE, "x: Too many open files: raise the limit of open files (ulimit -n, LimitNOFILE=)"},
+      {ENFILE, "x: Too many open files in system: raise the sysctl fs.file-max, or the set's size"},
+      {EBUSY, "x: Device or resource busy: somebody else is at it, try again"},
+      {EINTR, "x: Interrupted system call: somebody else is at it, try again"},
+      {EAGAIN, "x: Resource temporarily unavailable: somebody else is at it, try again"},
+      {EOPNOTSUPP, "x: Operation not supported: this kernel lacks it, or its module is not loaded"},
+      {EPROTONOSUPPORT,
+       "x: Protocol not supported: this kernel lacks it, or its module is not loaded"},
+      {EAFNOSUPPORT,
+       "x: Address family not supported by protocol: this kernel lacks it, or its "
+       "module is not loaded"},
+      {ENETDOWN, "x: Network is down: is the device lo up? Run `ip link set lo up`"},
+      {ENOENT, "x: No such file or directory"},
+      {EEXIST, "x: File exists"},
+      {EINVAL, "x: Invalid argument"},
+  };
+  for (const Row& row : rows) CHECK(NetlinkStatus(row.error, "x").message() == row.message);
+}
+
 TEST_CASE("an interrupted dump is tried again, not for ever") {
   int calls = 0;
   const absl::Status never = RetryInterrupted([&] {
@@ -123,6 +155,19 @@ TEST_CASE("an interrupted dump is tried again, not for ever") {
           return ++calls < 3 ? absl::UnavailableError("changed") : absl::OkStatus();
         }).ok());
   CHECK(calls == 3);
+
+  calls = 0;
+  CHECK(RetryInterrupted([&] {
+          return ++calls < 3 ? absl::UnknownError("lost") : absl::OkStatus();
+        }).ok());
+  CHECK(calls == 3);
+
+  calls = 0;
+  CHECK(absl::IsPermissionDenied(RetryInterrupted([&] {
+    ++calls;
+    return absl::PermissionDeniedError("no");
+  })));
+  CHECK(calls == 1);
 
   calls = 0;
   CHECK(absl::IsNotFound(RetryInterrupted([&] {

@@ -19,7 +19,8 @@ TEST_CASE("how nft ends becomes a status") {
   const std::vector<Row> rows = {
       {"ends well", "true", kNftTimeout, absl::StatusCode::kOk, ""},
       {"is missing", "no-such-program", kNftTimeout, absl::StatusCode::kFailedPrecondition,
-       "cannot run the program no-such-program (package nftables): No such file"},
+       "cannot run the program no-such-program: No such file or directory: install the package "
+       "nftables, and have no-such-program in the PATH"},
       {"refuses, in words", "cp", kNftTimeout, absl::StatusCode::kFailedPrecondition,
        "cp refused the ruleset (exit code 1): nft: missing destination file"},
       {"does not end", "tail", absl::Milliseconds(20), absl::StatusCode::kDeadlineExceeded,

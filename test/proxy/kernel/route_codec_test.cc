@@ -44,6 +44,19 @@ TEST_CASE("requests have the bytes that iproute2 sends") {
        "02 20 00 00 ff 77 fe 02  00 00 00 00 08 00 01 00"
        "0a 60 00 01 08 00 07 00  c0 00 02 05 08 00 04 00"
        "01 00 00 00"},
+      {"route prepend local 10.96.0.1/32 dev lo table local proto 119 src 192.0.2.5",
+       encode(RouteVerb::kPrepend, {kVip4, kSource4}),
+       "34 00 00 00 18 00 05 04  47 f1 00 6b 00 00 00 00"
+       "02 20 00 00 ff 77 fe 02  00 00 00 00 08 00 01 00"
+       "0a 60 00 01 08 00 07 00  c0 00 02 05 08 00 04 00"
+       "01 00 00 00"},
+      {"-6 route add local fd00:96::1/128 dev lo table local proto 119 src fd00::5",
+       encode(RouteVerb::kPrepend, {kVip6, kSource6}),
+       "4c 00 00 00 18 00 05 06  47 f1 00 6b 00 00 00 00"
+       "0a 80 00 00 ff 77 00 02  00 00 00 00 14 00 01 00"
+       "fd 00 00 96 00 00 00 00  00 00 00 00 00 00 00 01"
+       "14 00 07 00 fd 00 00 00  00 00 00 00 00 00 00 00"
+       "00 00 00 05 08 00 04 00  01 00 00 00"},
       {"-6 route replace local fd00:96::1/128 dev lo table local proto 119 src fd00::5",
        encode(RouteVerb::kReplace, {kVip6, kSource6}),
        "4c 00 00 00 18 00 05 05  47 f1 00 6b 00 00 00 00"
@@ -206,6 +219,7 @@ TEST_CASE("a dump of the kernel's routes is read") {
     CHECK(route.IsLocalTo(row.vip));
     CHECK_FALSE(route.IsLocalTo(row.source));
     CHECK(route.source == row.source);
+    CHECK(route.device == 1);
   }
 }
 

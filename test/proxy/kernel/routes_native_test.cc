@@ -30,11 +30,12 @@ VipRoute Route(const std::string& vip, const std::string& source = "") {
   return Put(vip, source).route;
 }
 
-// Gives lo an address. The kernel makes the local route of an IPv6 address in a work queue, some
-// time later.
-void AddAddress(const std::string& address, int length) {
+// Gives a device an address. The kernel makes the local route of an IPv6 address in a work queue,
+// some time later.
+void AddAddress(const std::string& address, int length, const std::string& device = "lo") {
   const bool v4 = Ip(address).is_v4();
-  Run("ip addr add " + address + "/" + std::to_string(length) + " dev lo" + (v4 ? "" : " nodad"));
+  Run("ip addr add " + address + "/" + std::to_string(length) + " dev " + device +
+      (v4 ? "" : " nodad"));
   if (v4) return;
   Run("timeout 30 sh -c 'until ip -6 route show table local | grep -q \"^local " + address +
       " .*proto kernel\"; do :; done'");
@@ -197,6 +198,110 @@ TEST_CASE("an address that comes after the route is not disturbed") {
   CHECK(routes->Apply({Delete("fd00:96::1")})[0].ok());
   CHECK(Others() == others);
   CHECK(routes->Dump()->empty());
+}
+
+// As kube-proxy's IPVS mode leaves it: the device is down, and has an address for each VIP.
+void AddKubeProxyAddresses(const std::vector<std::string>& addresses) {
+  // A dummy is what it is; not every machine's kernel has one.
+  Run("ip link add kube-ipvs0 type veth peer kube-ipvs1 && ip link set kube-ipvs0 arp off");
+  for (const std::string& address : addresses) {
+    AddAddress(address, Ip(address).bit_length(), "kube-ipvs0");
+  }
+}
+
+void DeleteKubeProxyAddress(const std::string& address) {
+  Run("ip addr del " + address + "/" + std::to_string(Ip(address).bit_length()) +
+      " dev kube-ipvs0");
+}
+
+// Of the route that the kernel takes.
+bool SaysRoute(const std::string& vip, const std::string& what) {
+  return absl::StrContains(Run("ip route get fibmatch " + vip), what);
+}
+
+TEST_CASE("a route goes beside the address that kube-proxy left, and stays when that goes") {
+  struct Row {
+    std::string name;
+    std::string vip;
+    std::string source;
+    std::string other_source;
+    bool ours_first;  // While the address is there.
+  };
+  const std::vector<Row> rows = {
+      {"IPv4", "10.96.0.1", "192.0.2.5", "192.0.2.6", true},
+      {"IPv6", "fd00:96::1", "fd00::5", "fd00::6", false},
+  };
+  for (const Row& row : rows) {
+    INFO(row.name);
+    NetworkNamespace network;
+    AddNodeAddresses();
+    AddKubeProxyAddresses({row.vip});
+    const std::string others = Others();
+    const auto routes = OpenRoutes();
+    const std::string first = row.ours_first ? "proto 119" : "proto kernel";
+
+    CHECK(Codes(routes->Apply({Put(row.vip, row.source)})) == std::vector{absl::StatusCode::kOk});
+    CHECK(SaysRoute(row.vip, first));
+    CHECK(Others() == others);
+    CHECK(*routes->Dump() == std::vector{Route(row.vip, row.source)});
+    // Again, and with another source.
+    for (const std::string& source : {row.source, row.other_source}) {
+      CHECK(Codes(routes->Apply({Put(row.vip, source)})) == std::vector{absl::StatusCode::kOk});
+      CHECK(*routes->Dump() == std::vector{Route(row.vip, source)});
+      CHECK(SaysRoute(row.vip, first));
+    }
+    CHECK(Others() == others);
+
+    DeleteKubeProxyAddress(row.vip);
+    CHECK(SaysRoute(row.vip, "proto 119 "));
+    CHECK(absl::StrContains(Run("ip route get " + row.vip), "src " + row.other_source));
+    CHECK(*routes->Dump() == std::vector{Route(row.vip, row.other_source)});
+  }
+}
+
+TEST_CASE("kube-proxy's address can come back, and our route go, without a gap") {
+  for (const std::string vip : {"10.96.0.1", "fd00:96::1"}) {
+    INFO(vip);
+    NetworkNamespace network;
+    AddNodeAddresses();
+    const auto routes = OpenRoutes();
+    REQUIRE(routes->Apply({Put(vip)})[0].ok());
+    AddKubeProxyAddresses({vip});
+    CHECK(SaysRoute(vip, "local " + vip));
+    REQUIRE(routes->Apply({Delete(vip)})[0].ok());
+    CHECK(SaysRoute(vip, "proto kernel"));
+    CHECK(routes->Dump()->empty());
+  }
+}
+
+TEST_CASE("an address of another device is in the way, whatever kube-proxy left") {
+  NetworkNamespace network;
+  AddNodeAddresses();
+  AddKubeProxyAddresses({});
+  AddAddress("10.96.0.1", 32);
+  CHECK(absl::IsAlreadyExists(OpenRoutes()->Apply({Put("10.96.0.1", "192.0.2.5")})[0]));
+}
+
+TEST_CASE("two thousand routes go beside kube-proxy's addresses at once") {
+  NetworkNamespace network;
+  AddNodeAddresses();
+  AddKubeProxyAddresses({});
+  constexpr int kCount = 2'000;
+  Run("for i in $(seq 0 7); do for j in $(seq 0 249); do "
+      "echo addr add 10.96.$i.$j/32 dev kube-ipvs0; done; done | ip -batch -");
+  std::vector<RouteChange> changes;
+  for (int i = 0; i < kCount; ++i) {
+    changes.push_back(
+        Put("10.96." + std::to_string(i / 250) + "." + std::to_string(i % 250), "192.0.2.5"));
+  }
+  const auto routes = OpenRoutes();
+  // The second time each replaces one of ours, which is there beside them.
+  for (int round = 0; round < 2; ++round) {
+    for (const absl::Status& status : routes->Apply(changes)) {
+      if (!status.ok()) FAIL(status.ToString());
+    }
+    CHECK(routes->Dump()->size() == kCount);
+  }
 }
 
 // Hears of every change of a route from now on.

@@ -45,6 +45,17 @@ TEST_CASE("a setting is written only where it differs") {
   CHECK(proc.Read("net/ipv4/ip_forward") == "0");
 }
 
+TEST_CASE("who repairs a setting learns what was found, and that nothing was") {
+  const ProcFolder proc;
+  proc.Write("net/ipv4/ip_forward", "0\n");
+  const Sysctl forward = {"net.ipv4.ip_forward", "1", ""};
+  CHECK(*ReadSysctl(forward, proc.root()) == "0");
+  CHECK(*RepairSysctl(forward, proc.root()) == std::optional<std::string>("0"));
+  CHECK(*RepairSysctl(forward, proc.root()) == std::nullopt);
+  CHECK(*ReadSysctl(forward, proc.root()) == "1");
+  CHECK(absl::IsNotFound(RepairSysctl({"net.ipv4.vs.conntrack", "1", ""}, proc.root()).status()));
+}
+
 TEST_CASE("a setting with a minimum keeps a larger number") {
   struct Row {
     std::string before;
@@ -69,13 +80,20 @@ TEST_CASE("a setting that cannot be made is named with what it should be") {
   const absl::Status missing = EnsureSysctl({"net.ipv4.vs.conntrack", "1", ""}, proc.root());
   CHECK(absl::IsNotFound(missing));
   CHECK(missing.message() ==
-        "net.ipv4.vs.conntrack has to be 1 and cannot be read: No such file or directory");
+        "net.ipv4.vs.conntrack has to be 1 and cannot be read: No such file or directory; IPVS is "
+        "not there: run `modprobe ip_vs`");
+  const absl::Status without = EnsureSysctl({"net.ipv6.conf.all.forwarding", "1", ""}, proc.root());
+  CHECK(absl::IsNotFound(without));
+  CHECK(absl::EndsWith(without.message(),
+                       "; this kernel runs without IPv6, whose Services are not served"));
 
   // Of the real kernel, which refuses this even to root.
   const absl::Status refused = EnsureSysctl({"kernel.osrelease", "1", ""});
   CHECK(absl::IsPermissionDenied(refused));
   CHECK(absl::StartsWith(refused.message(), "kernel.osrelease has to be 1 and is "));
-  CHECK(absl::StrContains(refused.message(), "cannot be written: "));
+  CHECK(absl::EndsWith(refused.message(),
+                       "cannot be written: Permission denied; run as root with CAP_NET_ADMIN, or "
+                       "run `sysctl -w kernel.osrelease=1` on the node"));
 }
 
 TEST_CASE("a node needs the settings of the families that it serves") {
