@@ -41,6 +41,13 @@ enum class TrafficPolicy : uint8_t { kCluster, kLocal };
 // The annotation that names a Service's scheduler.
 inline constexpr char kSchedulerAnnotation[] = "fairlead.dev/scheduler";
 
+// The annotations that say how long a Service's endpoints keep their connections when they leave:
+// of TCP and SCTP, and of UDP.
+inline constexpr char kDrainTimeoutAnnotation[] = "fairlead.dev/drain-timeout";
+inline constexpr char kUdpDrainTimeoutAnnotation[] = "fairlead.dev/udp-drain-timeout";
+// At most.
+inline constexpr absl::Duration kMaxDrainTimeout = absl::Hours(7 * 24);
+
 struct ServicePort {
   std::string name;  // Empty is a name like any other.
   ipvs::Protocol protocol = ipvs::Protocol::kTcp;
@@ -75,6 +82,10 @@ struct Service {
   std::vector<ServicePort> ports;
   // Of kSchedulerAnnotation, as written; empty where there is none.
   std::string scheduler;
+  // Of kDrainTimeoutAnnotation and kUdpDrainTimeoutAnnotation: whole milliseconds, from zero to
+  // kMaxDrainTimeout; unset where there is none.
+  std::optional<absl::Duration> drain_timeout;
+  std::optional<absl::Duration> udp_drain_timeout;
 
   friend bool operator==(const Service&, const Service&) = default;
 };

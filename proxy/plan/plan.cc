@@ -153,6 +153,8 @@ class Builder {
     server.protocol = port.protocol;
     server.kind = kind;
     server.policy = policy;
+    server.drain_timeout =
+        port.protocol == ipvs::Protocol::kUdp ? service_.udp_drain_timeout : service_.drain_timeout;
     const std::vector<PortEndpoint>& chosen =
         policy == TrafficPolicy::kLocal ? sets.local : sets.cluster;
     if (chosen.empty()) server.verdict = sets.any() ? Verdict::kDrop : Verdict::kReject;

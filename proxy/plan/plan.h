@@ -121,6 +121,8 @@ struct PlannedVirtualServer {
   uint32_t mark = 0;
   // The only sources that are let in, sorted and disjoint; empty: all.
   std::vector<IpPrefix> sources;
+  // How long an endpoint that leaves keeps its connections; unset: as the node has it.
+  std::optional<absl::Duration> drain_timeout;
 
   // What a client meets here without endpoints, never kBalance: the verdict where there are none,
   // otherwise what it would be with endpoints left on other nodes only (policy Local) or none

@@ -88,6 +88,15 @@ std::shared_ptr<const Service> DecodeService(const v1::Service& in, FieldDecoder
       fields.OptionalPort({"health_check_node_port"}, in.health_check_node_port());
   service->ports = DecodePorts(in.ports(), fields);
   service->scheduler = fields.Text({"scheduler"}, in.scheduler());
+  const auto max_drain = static_cast<uint32_t>(absl::ToInt64Milliseconds(kMaxDrainTimeout));
+  if (in.has_drain_timeout_milliseconds()) {
+    service->drain_timeout = absl::Milliseconds(fields.InRange(
+        {"drain_timeout_milliseconds"}, in.drain_timeout_milliseconds(), 0, max_drain));
+  }
+  if (in.has_udp_drain_timeout_milliseconds()) {
+    service->udp_drain_timeout = absl::Milliseconds(fields.InRange(
+        {"udp_drain_timeout_milliseconds"}, in.udp_drain_timeout_milliseconds(), 0, max_drain));
+  }
   return service;
 }
 

@@ -59,6 +59,10 @@ v1::Service::TrafficPolicy EncodePolicy(TrafficPolicy policy) {
   return policy == TrafficPolicy::kLocal ? v1::Service::LOCAL : v1::Service::CLUSTER;
 }
 
+uint32_t EncodeMilliseconds(absl::Duration duration) {
+  return static_cast<uint32_t>(absl::ToInt64Milliseconds(duration));
+}
+
 void EncodeService(const Service& service, v1::Service* out) {
   out->set_namespace_(EncodeText(service.name.name_space));
   out->set_name(EncodeText(service.name.name));
@@ -86,6 +90,12 @@ void EncodeService(const Service& service, v1::Service* out) {
   }
   // An annotation may be long; one that is cut is as unknown a scheduler as before.
   out->set_scheduler(EncodeText(service.scheduler, kMaxTextLength));
+  if (service.drain_timeout) {
+    out->set_drain_timeout_milliseconds(EncodeMilliseconds(*service.drain_timeout));
+  }
+  if (service.udp_drain_timeout) {
+    out->set_udp_drain_timeout_milliseconds(EncodeMilliseconds(*service.udp_drain_timeout));
+  }
 }
 
 void EncodeSlice(const EndpointSlice& slice, v1::EndpointSlice* out) {

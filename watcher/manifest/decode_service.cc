@@ -52,7 +52,8 @@ constexpr Choice<FamilyPolicy> kFamilyPolicies[] = {
 class ServiceDecoder {
  public:
   ServiceDecoder(const Field& object, const Metadata& metadata, ServiceManifest* manifest)
-      : spec_(object.Get("spec")),
+      : annotations_(object.Get("metadata").Get("annotations")),
+        spec_(object.Get("spec")),
         status_(object.Get("status")),
         metadata_(metadata),
         manifest_(*manifest),
@@ -61,6 +62,7 @@ class ServiceDecoder {
   void Decode();
 
  private:
+  std::optional<absl::Duration> DecodeTimeout(const char* annotation);
   void DecodeFamilies();
   void DecodeClusterIps();
   void CheckFamilies(const Field& field);
@@ -74,6 +76,7 @@ class ServiceDecoder {
   void DecodeAffinity();
   void DecodeHealthCheckPort();
 
+  const Field annotations_;
   const Field spec_;
   const Field status_;
   const Metadata& metadata_;
@@ -89,6 +92,8 @@ void ServiceDecoder::Decode() {
       it != metadata_.annotations.end()) {
     service_.scheduler = it->second;
   }
+  service_.drain_timeout = DecodeTimeout(kDrainTimeoutAnnotation);
+  service_.udp_drain_timeout = DecodeTimeout(kUdpDrainTimeoutAnnotation);
   if (!spec_.IsMap()) {
     if (!spec_.present()) spec_.Error("is missing");
     return;
@@ -105,6 +110,20 @@ void ServiceDecoder::Decode() {
   DecodePolicies();
   DecodeAffinity();
   DecodeHealthCheckPort();
+}
+
+std::optional<absl::Duration> ServiceDecoder::DecodeTimeout(const char* annotation) {
+  const auto it = metadata_.annotations.find(annotation);
+  if (it == metadata_.annotations.end()) return std::nullopt;
+  absl::Duration timeout;
+  if (!absl::ParseDuration(it->second, &timeout) || timeout < absl::ZeroDuration() ||
+      timeout > kMaxDrainTimeout) {
+    annotations_.Get(annotation)
+        .Warn(absl::StrCat(Quote(it->second), " is not a duration from 0s to ",
+                           absl::FormatDuration(kMaxDrainTimeout), ", as \"90s\": ignored"));
+    return std::nullopt;
+  }
+  return absl::Ceil(timeout, absl::Milliseconds(1));
 }
 
 void ServiceDecoder::DecodeFamilies() {

@@ -89,6 +89,8 @@ Service RandomService(Random& random, const std::string& name) {
                              .node_port = Flip(random) ? RandomPort(random) : uint16_t{0}});
   }
   service.scheduler = RandomText(random);
+  if (Flip(random)) service.drain_timeout = absl::Milliseconds(Below(random, 604'800'001));
+  if (Flip(random)) service.udp_drain_timeout = absl::Milliseconds(Below(random, 604'800'001));
   return service;
 }
 

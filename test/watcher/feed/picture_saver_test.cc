@@ -103,8 +103,8 @@ class Disk {
     now_ = now;
     result_ = std::move(result);
   }
-  // Waits until so many were made and the saver has read the clock at the end of the last one, which
-  // it gives: a clock that is set before that would move the time of the next.
+  // Waits until so many were made and the saver has read the clock at the end of the last one,
+  // which it gives: a clock that is set before that would move the time of the next.
   Write Last(size_t count) {
     REQUIRE(signal_.Await([&] {
       std::lock_guard lock(mutex_);

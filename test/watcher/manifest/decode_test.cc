@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "test/watcher/manifest/testing.h"
@@ -33,6 +34,29 @@ std::vector<std::string> Problems(const std::string& text) {
 
 IpAddress Ip(const char* text) { return *IpAddress::Parse(text); }
 
+TEST_CASE("a drain timeout that is none is ignored with a warning, and the Service is served") {
+  for (const char* text : {"soon", "", "-1s", "169h", "5"}) {
+    INFO(text);
+    const std::string manifest = absl::StrCat(R"(
+apiVersion: v1
+kind: Service
+metadata:
+  name: cart
+  namespace: shop
+  annotations: {fairlead.dev/drain-timeout: ")",
+                                              text, R"("}
+spec: {ports: [{port: 80}]}
+)");
+    const DecodedFile file = DecodeFile("test.yaml", manifest);
+    REQUIRE(file.objects.size() == 1);
+    CHECK(file.objects[0].As<ServiceManifest>().service.drain_timeout == std::nullopt);
+    REQUIRE(file.problems.size() == 1);
+    CHECK(file.problems[0].severity == Severity::kWarning);
+    CHECK(absl::StrContains(file.problems[0].Format(), "fairlead.dev/drain-timeout"));
+    CHECK(absl::StrContains(file.problems[0].Format(), "\"90s\""));
+  }
+}
+
 TEST_CASE("a Service with everything that is read") {
   const auto manifest = DecodeOne<ServiceManifest>(R"(
 apiVersion: v1
@@ -44,7 +68,7 @@ metadata:
   labels:
     service.kubernetes.io/service-proxy-name: other
     service.kubernetes.io/headless: ""
-  annotations: {fairlead.dev/scheduler: lc}
+  annotations: {fairlead.dev/scheduler: lc, fairlead.dev/drain-timeout: 1m30s, fairlead.dev/udp-drain-timeout: "0"}
 spec:
   type: LoadBalancer
   clusterIP: 10.96.0.10
@@ -81,6 +105,8 @@ status:
   service.headless_label = true;
   service.proxy_name_label = "other";
   service.scheduler = "lc";
+  service.drain_timeout = absl::Seconds(90);
+  service.udp_drain_timeout = absl::ZeroDuration();
   service.cluster_ips = {Ip("10.96.0.10"), Ip("fd00::10")};
   service.external_ips = {Ip("203.0.113.7")};
   service.load_balancer_ips = {Ip("198.51.100.9"), Ip("198.51.100.11")};
