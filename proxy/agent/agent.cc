@@ -29,11 +29,28 @@ constexpr std::chrono::seconds kAnswerWithin{20};
 // For affinity where the kernel's persistence does not do, see NodeConfig.
 constexpr char kAffinityScheduler[] = "mh";
 
-// Everything in a cluster needs these, so they come first when a node starts.
-bool IsUrgent(const ObjectName& service) {
-  return service == ObjectName{"default", "kubernetes"} ||
-         (service.name_space == "kube-system" &&
-          (service.name == "kube-dns" || service.name == "coredns"));
+// Services that everything in a cluster needs, and that come first when a node starts.
+struct UrgentPart {
+  FirstSync part;
+  std::vector<ObjectName> services;
+};
+const std::vector<UrgentPart>& UrgentParts() {
+  static const auto& parts = *new std::vector<UrgentPart>{
+      {FirstSync::kApiServer, {{"default", "kubernetes"}}},
+      {FirstSync::kDns, {{"kube-system", "kube-dns"}, {"kube-system", "coredns"}}}};
+  return parts;
+}
+
+absl::string_view DescribeFirstSync(FirstSync part) {
+  switch (part) {
+    case FirstSync::kApiServer:
+      return "the API server's Service";
+    case FirstSync::kDns:
+      return "DNS";
+    case FirstSync::kEverything:
+      break;
+  }
+  return "every Service";
 }
 
 }  // namespace
@@ -45,7 +62,16 @@ Agent::Agent(NodeSettings settings, AgentEnvironment environment, Reconciler& re
       reconciler_(reconciler),
       signs_(signs),
       planner_(NodeConfig()),
-      adoption_backoff_(kFirstAdoptionRetry, kLastAdoptionRetry, std::random_device()()) {}
+      adoption_backoff_(kFirstAdoptionRetry, kLastAdoptionRetry, std::random_device()()),
+      started_(environment_.now()),
+      awaited_({FirstSync::kApiServer, FirstSync::kDns, FirstSync::kEverything}) {
+  if (environment_.uptime) {
+    clock_ahead_ = environment_.now() - absl::UnixEpoch() - environment_.uptime();
+  }
+  for (int kind = 0; kind < kDriftKinds; ++kind) {
+    signs_.metrics.CountRepairs(FormatDriftKind(static_cast<DriftKind>(kind)), 0);
+  }
+}
 
 void Agent::Run() {
   while (true) {
@@ -56,7 +82,8 @@ void Agent::Run() {
       if (next == absl::InfiniteFuture()) {
         changed_.wait(lock, ready);
       } else {
-        changed_.wait_until(lock, absl::ToChronoTime(next), ready);
+        // Not until a time of day, which somebody may set.
+        changed_.wait_for(lock, absl::ToChronoNanoseconds(next - environment_.now()), ready);
       }
       if (stopped_) break;
       woken_ = false;
@@ -64,6 +91,8 @@ void Agent::Run() {
     Pass();
     AnswerQuestions();
   }
+  next_drain_save_ = absl::InfinitePast();
+  SaveDrains(environment_.now());
   // Whoever still waits for an answer gets a broken promise.
   const std::lock_guard lock(mutex_);
   questions_.clear();
@@ -135,6 +164,39 @@ absl::StatusOr<TableSizes> Agent::CountTable() {
   });
 }
 
+absl::StatusOr<WantedState> Agent::Wanted() {
+  return Ask<WantedState>([this] {
+    WantedState wanted{.complete = complete_};
+    const DesiredState& desired = planner_.desired();
+    for (const auto& [name, plan] : desired.plans()) wanted.plans.push_back(plan);
+    wanted.servers = desired.VirtualServers();
+    wanted.elements = desired.Elements();
+    wanted.routes = reconciler_.WantedRoutes(desired);
+    wanted.ruleset = reconciler_.ruleset();
+    wanted.owned = reconciler_.OwnedVirtualServers();
+    wanted.draining = reconciler_.Draining();
+    wanted.retiring = reconciler_.Retiring();
+    std::sort(wanted.elements.begin(), wanted.elements.end());
+    return wanted;
+  });
+}
+
+absl::StatusOr<std::map<ObjectName, Snapshot::Slices>> Agent::Slices(
+    const std::set<ObjectName>& services) {
+  using SlicesOfServices = std::map<ObjectName, Snapshot::Slices>;
+  return Ask<SlicesOfServices>([this, services] {
+    SlicesOfServices slices;
+    for (const ObjectName& name : services) slices[name] = snapshot_.SlicesOf(name);
+    return slices;
+  });
+}
+
+absl::StatusOr<size_t> Agent::EndDrains(std::function<bool(const DrainingServer&)> which) {
+  return Ask<size_t>([this, which = std::move(which)] {
+    return reconciler_.EndDrains(which, environment_.now());
+  });
+}
+
 void Agent::AnswerQuestions() {
   std::vector<std::function<void()>> questions;
   {
@@ -147,11 +209,34 @@ void Agent::AnswerQuestions() {
 absl::Time Agent::NextPass() const {
   if (!complete_) return saved_usable_at_;
   if (!adopted_) return next_adoption_;
-  return std::min({reconciler_.NextWake(), next_configuration_, signs_.health_checks.NextRetry()});
+  const absl::Time never = absl::InfiniteFuture();
+  const bool unsaved = environment_.save_drains && saved_drains_ != reconciler_.drains_version();
+  return std::min({reconciler_.NextWake(), next_configuration_, signs_.health_checks.NextRetry(),
+                   environment_.repair_settings ? next_settings_check_ : never,
+                   unsaved ? next_drain_save_ : never,
+                   environment_.take_over && MayTakeOver() ? next_take_over_ : never});
+}
+
+void Agent::FollowClock() {
+  if (!environment_.uptime) return;
+  constexpr absl::Duration kStep = absl::Seconds(1);
+  const absl::Duration ahead = environment_.now() - absl::UnixEpoch() - environment_.uptime();
+  const absl::Duration step = ahead - std::exchange(clock_ahead_, ahead);
+  if (absl::AbsDuration(step) < kStep) return;
+  spdlog::warn("the clock was set by {}",
+               absl::FormatDuration(absl::Trunc(step, absl::Milliseconds(1))));
+  reconciler_.ClockStepped(step);
+  for (absl::Time* time : {&next_adoption_, &next_configuration_, &saved_usable_at_,
+                           &next_settings_check_, &next_take_over_, &next_drain_save_}) {
+    *time += step;
+  }
 }
 
 void Agent::Pass() {
+  FollowClock();
+  bool quiet = true;
   if (std::optional<FeedUpdate> update = environment_.take_update()) {
+    quiet = false;
     ApplyUpdate(*update, snapshot_);
     position_ = update->position;
     partial_ = update->partial;
@@ -174,18 +259,31 @@ void Agent::Pass() {
   const std::set<ObjectName> dirty = snapshot_.TakeDirtyServices();
   ProbeAnnotations(dirty);
   Touched touched;
-  if (addresses_changed_.exchange(false)) config_stale_ = true;
+  if (addresses_changed_.exchange(false)) {
+    config_stale_ = true;
+    // The kernel does not tell of those that went with an address.
+    reconciler_.SuspectRoutes();
+  }
+  if (firewall_changed_.exchange(false)) reconciler_.SuspectFirewall();
+  if (routes_changed_.exchange(false)) reconciler_.SuspectRoutes();
   if (snapshot_.TakeDirtyNodes().contains(settings_.node_name)) {
     config_stale_ = true;
     const std::shared_ptr<const Node> node = snapshot_.FindNode(settings_.node_name);
     signs_.health.SetEligible(node == nullptr || !node->being_removed);
   }
   bool all_planned = false;
-  if (std::exchange(config_stale_, false)) touched = Reconfigure(now, all_planned);
+  if (std::exchange(config_stale_, false)) {
+    quiet = false;
+    touched = Reconfigure(now, all_planned);
+  }
   if (!all_planned) touched.Merge(planner_.Replan(snapshot_, dirty));
   reconciler_.HoldRemovals(partial_);
-  ReconcileAll(touched);
+  if (ReconcileAll(touched)) quiet = false;
   signs_.health.ChangesDone(programmed_);
+  SaveDrains(now);
+  TakeOver(now);
+  // A look at what is there, and there was nothing.
+  if (quiet && now < signs_.health_checks.NextRetry()) return;
   std::set<ObjectName> checked = dirty;
   if (all_planned) {
     for (const auto& [name, plan] : planner_.desired().plans()) checked.insert(name);
@@ -198,6 +296,16 @@ void Agent::Pass() {
 
 void Agent::AddressesChanged() {
   addresses_changed_ = true;
+  Wake();
+}
+
+void Agent::FirewallChanged() {
+  firewall_changed_ = true;
+  Wake();
+}
+
+void Agent::RoutesChanged() {
+  routes_changed_ = true;
   Wake();
 }
 
@@ -226,6 +334,8 @@ bool Agent::Adopt(absl::Time now) {
     return false;
   }
   adopted_ = true;
+  next_settings_check_ = now + kSettingsCheck;
+  if (environment_.load_drains) reconciler_.RestoreDrains(environment_.load_drains());
   planner_.RestoreMarks(reconciler_.Marks());
   return true;
 }
@@ -293,26 +403,19 @@ bool Agent::ProbeScheduler(const std::string& name) {
   return it->second;
 }
 
-void Agent::ReconcileAll(const Touched& touched) {
+bool Agent::ReconcileAll(const Touched& touched) {
   const bool first = programmed_ == absl::InfinitePast();
   const absl::Time start = environment_.now();
   const WriteCounters before = reconciler_.counters();
-  if (first) {
-    Touched urgent;
-    for (const auto& [name, plan] : planner_.desired().plans()) {
-      if (!IsUrgent(name)) continue;
-      for (const PlannedVirtualServer& server : plan->virtual_servers) {
-        urgent.virtual_servers.insert(server.key);
-      }
-    }
-    reconciler_.ReconcileUrgent(planner_.desired(), urgent, start);
-  }
+  const bool failed_before = reconciler_.HasFailures();
+  if (first) ReconcileUrgent();
   reconciler_.Reconcile(planner_.desired(), touched, environment_.now());
-  signs_.metrics.ObserveSync(environment_.now() - start);
   programmed_ = environment_.now();
+  if (!awaited_.empty()) NoteFirstSync();
 
   const WriteCounters& after = reconciler_.counters();
   const bool wrote = before != after;
+  if (first || wrote || !touched.empty()) signs_.metrics.ObserveSync(programmed_ - start);
   if (first || wrote) {
     spdlog::log(first ? spdlog::level::info : spdlog::level::debug,
                 "{}revision {}: wrote {} operations, {} elements, {} routes in {}",
@@ -320,6 +423,95 @@ void Agent::ReconcileAll(const Touched& touched) {
                 after.operations - before.operations, after.elements - before.elements,
                 after.routes - before.routes, absl::FormatDuration(programmed_ - start));
   }
+  const bool drifted = TellDrift();
+  return first || wrote || drifted || failed_before || reconciler_.HasFailures();
+}
+
+void Agent::ReconcileUrgent() {
+  for (const UrgentPart& part : UrgentParts()) {
+    Touched urgent;
+    for (const ObjectName& name : part.services) {
+      const auto plan = planner_.desired().plans().find(name);
+      if (plan == planner_.desired().plans().end()) continue;
+      for (const PlannedVirtualServer& server : plan->second->virtual_servers) {
+        urgent.virtual_servers.insert(server.key);
+      }
+    }
+    reconciler_.ReconcileUrgent(planner_.desired(), urgent, environment_.now());
+    NoteFirstSync();
+  }
+}
+
+bool Agent::Works(const ObjectName& service) const {
+  const auto plan = planner_.desired().plans().find(service);
+  if (plan == planner_.desired().plans().end()) return false;
+  const auto& servers = plan->second->virtual_servers;
+  return !servers.empty() &&
+         std::all_of(servers.begin(), servers.end(), [this](const PlannedVirtualServer& server) {
+           return reconciler_.IsInPlace(planner_.desired(), server.key);
+         });
+}
+
+void Agent::NoteFirstSync() {
+  const auto note = [this](FirstSync part) {
+    if (awaited_.erase(part) == 0) return;
+    const absl::Duration after = environment_.now() - started_;
+    signs_.metrics.SetFirstSync(part, after);
+    spdlog::info("{} works, {} after the start", std::string(DescribeFirstSync(part)),
+                 absl::FormatDuration(absl::Trunc(after, absl::Milliseconds(1))));
+  };
+  for (const UrgentPart& part : UrgentParts()) {
+    if (std::any_of(part.services.begin(), part.services.end(),
+                    [this](const ObjectName& name) { return Works(name); })) {
+      note(part.part);
+    }
+  }
+  if (programmed_ != absl::InfinitePast() && !reconciler_.HasFailures()) {
+    note(FirstSync::kEverything);
+    // A cluster need not have the others; one that comes later is no first sync.
+    awaited_.clear();
+  }
+}
+
+bool Agent::TellDrift() {
+  signs_.metrics.SetAuditCycle(reconciler_.audit_took());
+  DriftReport drift = reconciler_.TakeDrift();
+  if (const absl::Time now = environment_.now();
+      environment_.repair_settings && now >= next_settings_check_) {
+    next_settings_check_ = now + kSettingsCheck;
+    environment_.repair_settings(drift);
+  }
+  for (const auto& [kind, count] : drift.counts()) {
+    signs_.metrics.CountRepairs(FormatDriftKind(kind), count);
+    const std::vector<std::string>& examples = drift.examples().at(kind);
+    for (const std::string& example : examples) spdlog::warn("{}: put right", example);
+    if (count > examples.size()) {
+      spdlog::warn("{} more of this kind ({}): put right", count - examples.size(),
+                   std::string(FormatDriftKind(kind)));
+    }
+  }
+  return !drift.empty();
+}
+
+bool Agent::MayTakeOver() const {
+  // What a picture lacks may still be served by the other proxy. What fails is tried again, and
+  // brings another pass; so does a whole picture.
+  return !partial_ && !reconciler_.HasFailures();
+}
+
+void Agent::TakeOver(absl::Time now) {
+  if (!environment_.take_over || now < next_take_over_ || !MayTakeOver()) return;
+  next_take_over_ = environment_.take_over() ? absl::InfiniteFuture() : now + kTakeOverRetry;
+}
+
+void Agent::SaveDrains(absl::Time now) {
+  if (!environment_.save_drains || saved_drains_ == reconciler_.drains_version() ||
+      now < next_drain_save_) {
+    return;
+  }
+  next_drain_save_ = now + kDrainSave;
+  const uint64_t version = reconciler_.drains_version();
+  if (environment_.save_drains(reconciler_.Draining())) saved_drains_ = version;
 }
 
 void Agent::UpdateHealthChecks(const std::set<ObjectName>& services) {

@@ -32,6 +32,8 @@ namespace fairlead {
 // What the agent needs from the world around it, besides the tables of the kernel.
 struct AgentEnvironment {
   std::function<absl::Time()> now;
+  // Of a clock that nobody sets. Unset: `now` is of such a one.
+  std::function<absl::Duration()> uptime = {};
   // Updates of the feed that have come since the last call, merged.
   std::function<std::optional<FeedUpdate>()> take_update;
   // Tells the feed what is in the kernel. May be called again for one revision.
@@ -45,6 +47,17 @@ struct AgentEnvironment {
   // What else has to be set up before the first write, sysctls above all. Problems are its own to
   // log: they do not keep the agent from working.
   std::function<void()> prepare;
+  // Sets those settings again that somebody has changed, and tells which they were. Unset: nobody
+  // looks.
+  std::function<void(DriftReport&)> repair_settings = {};
+  // Called once everything is in the kernel, and again after a while if it returns false. Unset:
+  // there is nothing to do then.
+  std::function<bool()> take_over = {};
+  // Drains that a former agent on this node has left, and where they are kept for the next one.
+  // Unset: a restart begins them anew.
+  std::function<std::vector<DrainingServer>()> load_drains = {};
+  // False: it could not be done, and is to be tried again.
+  std::function<bool(const std::vector<DrainingServer>&)> save_drains = {};
 };
 
 // What of the agent others are told.
@@ -57,6 +70,15 @@ struct AgentSigns {
 // How long after the start a feeder has to answer before a saved picture is used: one that answers
 // has the newer one.
 inline constexpr absl::Duration kSavedPictureGrace = absl::Seconds(3);
+
+// How often the settings of the kernel are looked at.
+inline constexpr absl::Duration kSettingsCheck = absl::Seconds(10);
+
+// Between two attempts to take over from another proxy.
+inline constexpr absl::Duration kTakeOverRetry = absl::Seconds(10);
+
+// Between two savings of the drains: an agent that is killed forgets what it has noted since.
+inline constexpr absl::Duration kDrainSave = absl::Seconds(1);
 
 // Owns the picture, the planner and what follows from them; the thread in Run is the only one that
 // touches them and the reconciler. What
@@ -75,11 +97,22 @@ class Agent {
 
   // The addresses of the node's devices are others.
   void AddressesChanged();
+  // Somebody else may have changed Fairlead's firewall, or its routes.
+  void FirewallChanged();
+  void RoutesChanged();
 
   // Made by Run between two passes. UNAVAILABLE: Run has ended, or is too busy to answer in time.
   absl::StatusOr<AgentReport> Report();
   // The same.
   absl::StatusOr<TableSizes> CountTable();
+  // The same.
+  absl::StatusOr<WantedState> Wanted();
+  // The EndpointSlices of these Services. The same.
+  absl::StatusOr<std::map<ObjectName, Snapshot::Slices>> Slices(
+      const std::set<ObjectName>& services);
+  // Ends the drains for which `which`, called on Run's thread, says so: their connections end with
+  // the next pass. How many there were. Otherwise the same.
+  absl::StatusOr<size_t> EndDrains(std::function<bool(const DrainingServer&)> which);
   // The same; INVALID_ARGUMENT: the query lacks something; FAILED_PRECONDITION: nothing is planned
   // yet.
   absl::StatusOr<Explanation> Explain(const ExplainQuery& query);
@@ -99,7 +132,19 @@ class Agent {
   void SetRuleset();
   void ProbeAnnotations(const std::set<ObjectName>& services);
   bool ProbeScheduler(const std::string& name);
-  void ReconcileAll(const Touched& touched);
+  // Sees whether somebody has set the clock.
+  void FollowClock();
+  // Whether anything was written or found, or fails.
+  bool ReconcileAll(const Touched& touched);
+  // Before everything else, what all the rest of a cluster needs.
+  void ReconcileUrgent();
+  // Notes what works for the first time.
+  void NoteFirstSync();
+  bool Works(const ObjectName& service) const;
+  bool TellDrift();
+  bool MayTakeOver() const;
+  void TakeOver(absl::Time now);
+  void SaveDrains(absl::Time now);
   void UpdateHealthChecks(const std::set<ObjectName>& services);
   void UpdateMetrics();
   void LogChanges();
@@ -143,7 +188,19 @@ class Agent {
   // When a source learnt of the oldest change that is not carried out.
   std::optional<absl::Time> oldest_trigger_;
   absl::Time programmed_ = absl::InfinitePast();
+  const absl::Time started_;
+  // What has not worked yet since the start.
+  std::set<FirstSync> awaited_;
+  absl::Time next_settings_check_ = absl::InfinitePast();
+  // InfiniteFuture where that is done.
+  absl::Time next_take_over_ = absl::InfinitePast();
+  // The version of the drains. What a former agent left is replaced in any case.
+  std::optional<uint64_t> saved_drains_;
+  absl::Duration clock_ahead_;  // Of the clock against the uptime, when last seen.
+  absl::Time next_drain_save_ = absl::InfinitePast();
   std::atomic<bool> addresses_changed_ = false;
+  std::atomic<bool> firewall_changed_ = false;
+  std::atomic<bool> routes_changed_ = false;
   // Written to the log already.
   std::set<std::string> logged_warnings_;
   std::map<std::string, std::string> logged_failures_;

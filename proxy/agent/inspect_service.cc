@@ -7,8 +7,11 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "proxy/cli/version.h"
+#include "proxy/inspect/describe_drain.h"
+#include "proxy/inspect/read_differences.h"
 #include "watcher/feed/proto_time.h"
 
 namespace fairlead {
@@ -20,6 +23,15 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
 }
 
+// `servers` are sorted by key; nullptr if there is none.
+const PlannedVirtualServer* FindPlanned(const std::vector<const PlannedVirtualServer*>& servers,
+                                        const VirtualServerKey& key) {
+  auto it = std::lower_bound(
+      servers.begin(), servers.end(), key,
+      [](const PlannedVirtualServer* a, const VirtualServerKey& b) { return a->key < b; });
+  return it == servers.end() || (*it)->key != key ? nullptr : *it;
+}
+
 // Plans and drains by virtual server.
 struct Index {
   explicit Index(const AgentReport& report) : servers(report.servers) {
@@ -29,10 +41,7 @@ struct Index {
   }
 
   const PlannedVirtualServer* Find(const VirtualServerKey& key) const {
-    auto it = std::lower_bound(
-        servers.begin(), servers.end(), key,
-        [](const PlannedVirtualServer* a, const VirtualServerKey& b) { return a->key < b; });
-    return it == servers.end() || (*it)->key != key ? nullptr : *it;
+    return FindPlanned(servers, key);
   }
 
   const std::vector<const PlannedVirtualServer*>& servers;
@@ -110,6 +119,113 @@ absl::StatusOr<ExplainQuery> ToQuery(const v1::ExplainRequest& request) {
   }
   query.protocol = static_cast<ipvs::Protocol>(protocol);
   return query;
+}
+
+v1::Difference ToMessage(const Difference& difference) {
+  v1::Difference message;
+  message.set_kind(std::string(FormatDriftKind(difference.kind)));
+  message.set_object(difference.object);
+  message.set_service(difference.service);
+  message.set_group(difference.group);
+  message.set_context(difference.context);
+  message.mutable_wanted()->Add(difference.wanted.begin(), difference.wanted.end());
+  message.mutable_found()->Add(difference.found.begin(), difference.found.end());
+  return message;
+}
+
+// --- Drains --------------------------------------------------------------------------------------
+
+using DrainId = std::pair<VirtualServerKey, ipvs::RealServerKey>;
+
+void EncodeDrainId(const DrainId& id, v1::DrainKey* out) {
+  const auto& [server, real] = id;
+  out->set_family(server.family == IpFamily::kIpv4 ? v1::IPV4 : v1::IPV6);
+  if (server.is_mark()) {
+    out->set_firewall_mark(server.firewall_mark);
+  } else {
+    out->set_protocol(static_cast<v1::Protocol>(server.protocol));
+    out->set_address(std::string(server.address.bytes()));
+    out->set_port(server.port);
+  }
+  out->set_endpoint_address(std::string(real.address.bytes()));
+  out->set_endpoint_port(real.port);
+}
+
+absl::StatusOr<DrainId> DecodeDrainId(const v1::DrainKey& key) {
+  DrainId id;
+  const absl::StatusOr<IpAddress> endpoint = IpAddress::FromBytes(key.endpoint_address());
+  if (!endpoint.ok()) return endpoint.status();
+  id.second = {*endpoint, static_cast<uint16_t>(key.endpoint_port())};
+  if (key.firewall_mark() != 0) {
+    const IpFamily family = key.family() == v1::IPV6 ? IpFamily::kIpv6 : IpFamily::kIpv4;
+    id.first = VirtualServerKey::ForMark(family, key.firewall_mark());
+    return id;
+  }
+  const absl::StatusOr<IpAddress> address = IpAddress::FromBytes(key.address());
+  if (!address.ok()) return address.status();
+  id.first = VirtualServerKey::ForAddress(static_cast<ipvs::Protocol>(key.protocol()), *address,
+                                          static_cast<uint16_t>(key.port()));
+  return id;
+}
+
+// What the kernel counts of the virtual servers in which something drains, each read on its own as
+// a rule; one that has gone meanwhile has no connections.
+class Connections {
+ public:
+  struct Count {
+    uint32_t active = 0;
+    uint32_t inactive = 0;
+  };
+
+  absl::Status Read(ipvs::Table& table, const std::set<VirtualServerKey>& keys) {
+    // A reading of the whole table costs about as much per virtual server.
+    constexpr size_t kManyServers = 1000;
+    if (keys.size() > kManyServers) {
+      absl::StatusOr<std::vector<ipvs::VirtualServer>> servers = table.Dump();
+      if (!servers.ok()) return servers.status();
+      for (const ipvs::VirtualServer& server : *servers) Add(server);
+      return absl::OkStatus();
+    }
+    for (const VirtualServerKey& key : keys) {
+      absl::StatusOr<ipvs::VirtualServer> server = table.Get(key);
+      if (absl::IsNotFound(server.status())) continue;
+      if (!server.ok()) return server.status();
+      Add(*server);
+    }
+    return absl::OkStatus();
+  }
+
+  Count Of(const DrainId& id) const {
+    const auto it = counts_.find(id);
+    return it == counts_.end() ? Count() : it->second;
+  }
+
+ private:
+  void Add(const ipvs::VirtualServer& server) {
+    for (const ipvs::RealServer& real : server.real_servers) {
+      if (real.config.weight != 0) continue;
+      counts_[{server.key, real.key}] = {real.active_connections, real.inactive_connections};
+    }
+  }
+
+  absl::flat_hash_map<DrainId, Count> counts_;
+};
+
+v1::Drain ToMessage(const DrainingServer& drain, const DrainDescription& description,
+                    const Connections::Count& count) {
+  v1::Drain message;
+  EncodeDrainId({drain.virtual_server, drain.real_server}, message.mutable_key());
+  message.set_service_namespace(description.service.name_space);
+  message.set_service_name(description.service.name);
+  message.set_port_name(description.port_name);
+  message.set_target_name(description.target_name);
+  message.set_node_name(description.node_name);
+  message.set_active_connections(count.active);
+  message.set_inactive_connections(count.inactive);
+  EncodeTime(drain.since, message.mutable_since());
+  if (drain.until != absl::InfiniteFuture()) EncodeTime(drain.until, message.mutable_until());
+  message.set_reason(description.reason);
+  return message;
 }
 
 }  // namespace
@@ -203,6 +319,71 @@ grpc::Status InspectService::Status(grpc::ServerContext* /*context*/,
     EncodeTime(feed.current_as_of, state->mutable_current_as_of());
   }
   state->set_saved_picture(feed.saved);
+  return grpc::Status::OK;
+}
+
+grpc::Status InspectService::Diff(grpc::ServerContext* /*context*/,
+                                  const v1::DiffRequest* /*request*/,
+                                  grpc::ServerWriter<v1::Difference>* writer) {
+  const absl::StatusOr<std::vector<Difference>> differences =
+      ReadDifferences({.report = environment_.report,
+                       .wanted = environment_.wanted,
+                       .kernel = environment_.read_kernel,
+                       .shadow = environment_.shadow});
+  if (!differences.ok()) return ToGrpc(differences.status());
+  for (const Difference& difference : *differences) {
+    if (!writer->Write(ToMessage(difference))) break;  // The client has gone.
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status InspectService::Drains(grpc::ServerContext* /*context*/,
+                                    const v1::DrainsRequest* /*request*/,
+                                    grpc::ServerWriter<v1::Drain>* writer) {
+  const absl::StatusOr<WantedState> wanted = environment_.wanted();
+  if (!wanted.ok()) return ToGrpc(wanted.status());
+  std::set<VirtualServerKey> keys;
+  std::set<ObjectName> services;
+  for (const DrainingServer& drain : wanted->draining) {
+    if (!keys.insert(drain.virtual_server).second) continue;
+    const PlannedVirtualServer* planned = FindPlanned(wanted->servers, drain.virtual_server);
+    if (planned != nullptr) services.insert(planned->service);
+  }
+  const auto slices = environment_.slices(services);
+  if (!slices.ok()) return ToGrpc(slices.status());
+  Connections connections;
+  if (!keys.empty()) {
+    absl::StatusOr<std::unique_ptr<ipvs::Table>> table = environment_.open_table();
+    if (!table.ok()) return ToGrpc(table.status());
+    if (absl::Status read = connections.Read(**table, keys); !read.ok()) return ToGrpc(read);
+  }
+  static const Snapshot::Slices kNone;
+  for (const DrainingServer& drain : wanted->draining) {
+    const PlannedVirtualServer* planned = FindPlanned(wanted->servers, drain.virtual_server);
+    const auto found = planned == nullptr ? slices->end() : slices->find(planned->service);
+    const DrainDescription description =
+        DescribeDrain(drain, planned, found == slices->end() ? kNone : found->second);
+    const auto count = connections.Of({drain.virtual_server, drain.real_server});
+    if (!writer->Write(ToMessage(drain, description, count))) break;  // The client has gone.
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status InspectService::EndDrains(grpc::ServerContext* /*context*/,
+                                       const v1::EndDrainsRequest* request,
+                                       v1::EndDrainsResponse* response) {
+  std::set<DrainId> ids;
+  for (const v1::DrainKey& key : request->endpoints()) {
+    absl::StatusOr<DrainId> id = DecodeDrainId(key);
+    if (!id.ok()) return ToGrpc(id.status());
+    ids.insert(*std::move(id));
+  }
+  const absl::StatusOr<size_t> ended =
+      environment_.end_drains([ids = std::move(ids)](const DrainingServer& drain) {
+        return ids.contains({drain.virtual_server, drain.real_server});
+      });
+  if (!ended.ok()) return ToGrpc(ended.status());
+  response->set_ended(static_cast<uint32_t>(*ended));
   return grpc::Status::OK;
 }
 

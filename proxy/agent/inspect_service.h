@@ -1,8 +1,11 @@
 // The gRPC service behind the agent's Unix socket.
 #pragma once
 
+#include <cstddef>
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -11,6 +14,8 @@
 #include "proxy/agent/report.h"
 #include "proxy/explain/explain.h"
 #include "proxy/health/node_health.h"
+#include "proxy/inspect/difference.h"
+#include "watcher/snapshot.h"
 
 namespace fairlead {
 
@@ -21,6 +26,17 @@ struct InspectEnvironment {
   std::function<FeedFreshness()> feed;
   // Opens the kernel's table in the agent's network namespace.
   std::function<absl::StatusOr<std::unique_ptr<ipvs::Table>>()> open_table;
+  // For differences and drains.
+  std::function<absl::StatusOr<WantedState>()> wanted = {};
+  // Reads the kernel in the agent's network namespace.
+  std::function<absl::StatusOr<KernelState>()> read_kernel = {};
+  // The EndpointSlices of Services.
+  using SlicesOfServices = std::map<ObjectName, Snapshot::Slices>;
+  std::function<absl::StatusOr<SlicesOfServices>(const std::set<ObjectName>&)> slices = {};
+  // Ends the drains for which the argument says so; how many they were.
+  std::function<absl::StatusOr<size_t>(std::function<bool(const DrainingServer&)>)> end_drains = {};
+  // The agent writes nothing to the kernel, see DifferenceSources.
+  bool shadow = false;
 };
 
 // Thread-safe. Reads the kernel by a socket of its own for each call, so that programming does not
@@ -35,6 +51,12 @@ class InspectService final : public v1::Inspect::Service {
                        v1::ExplainResponse* response) override;
   grpc::Status Status(grpc::ServerContext* context, const v1::StatusRequest* request,
                       v1::StatusResponse* response) override;
+  grpc::Status Diff(grpc::ServerContext* context, const v1::DiffRequest* request,
+                    grpc::ServerWriter<v1::Difference>* writer) override;
+  grpc::Status Drains(grpc::ServerContext* context, const v1::DrainsRequest* request,
+                      grpc::ServerWriter<v1::Drain>* writer) override;
+  grpc::Status EndDrains(grpc::ServerContext* context, const v1::EndDrainsRequest* request,
+                         v1::EndDrainsResponse* response) override;
 
  private:
   const InspectEnvironment environment_;

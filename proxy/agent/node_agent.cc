@@ -1,11 +1,16 @@
 #include "proxy/agent/node_agent.h"
 
+#include <linux/capability.h>
 #include <spdlog/spdlog.h>
+#include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -15,16 +20,22 @@
 #include "ipvs/kernel_table.h"
 #include "ipvs/scheduler_probe.h"
 #include "proxy/agent/agent.h"
+#include "proxy/agent/drain_file.h"
 #include "proxy/agent/feed_origin.h"
 #include "proxy/agent/inspect_service.h"
+#include "proxy/agent/node_kernel.h"
 #include "proxy/cli/version.h"
 #include "proxy/daemon/daemon.h"
+#include "proxy/daemon/http_endpoint.h"
+#include "proxy/daemon/notify.h"
+#include "proxy/daemon/privileges.h"
 #include "proxy/health/http_server.h"
-#include "proxy/kernel/address_monitor.h"
-#include "proxy/kernel/netlink_conntrack.h"
+#include "proxy/inspect/read_differences.h"
+#include "proxy/inspect/read_kernel.h"
+#include "proxy/inspect/shadow_kernel.h"
+#include "proxy/inspect/shadow_watch.h"
+#include "proxy/kernel/modules.h"
 #include "proxy/kernel/netlink_routes.h"
-#include "proxy/kernel/nft_firewall.h"
-#include "proxy/kernel/sysctl.h"
 #include "watcher/feed/feed_client.h"
 #include "watcher/feed/feed_mailbox.h"
 #include "watcher/feed/picture_file.h"
@@ -33,20 +44,77 @@
 namespace fairlead {
 namespace {
 
-// Both families: which ones the Services have is not known at the start, and may change.
-void EnsureSysctls() {
-  for (const Sysctl& sysctl : RequiredSysctls({IpFamily::kIpv4, IpFamily::kIpv6})) {
-    const absl::Status status = EnsureSysctl(sysctl);
-    if (!status.ok()) {
-      spdlog::error("{} (needed: {})", std::string(status.message()), sysctl.reason);
-    }
+// Keeps the drains for the next agent, where there is a place for them. A file that cannot be
+// written is told once.
+class DrainKeeper {
+ public:
+  explicit DrainKeeper(std::string path) : path_(std::move(path)) {}
+
+  std::vector<DrainingServer> Load() const {
+    if (path_.empty()) return {};
+    auto drains = LoadDrains(path_);
+    if (drains.ok()) return *std::move(drains);
+    spdlog::error("{}; drains begin anew", std::string(drains.status().message()));
+    return {};
   }
+
+  bool Save(const std::vector<DrainingServer>& drains) {
+    if (path_.empty()) return true;
+    const absl::Status saved = SaveDrains(path_, drains);
+    if (!saved.ok() && !failing_) {
+      spdlog::error("{}; after a restart drains would begin anew", std::string(saved.message()));
+    }
+    if (saved.ok() && failing_) spdlog::info("drains are kept again");
+    failing_ = !saved.ok();
+    return saved.ok();
+  }
+
+ private:
+  const std::string path_;
+  bool failing_ = false;
+};
+
+void LogReport(const char* title, const CleanupReport& report) {
+  for (const CleanupRemark& remark : report.failed) {
+    spdlog::error("{}: {} {}: {}", title, remark.item.kind, remark.item.name, remark.why);
+  }
+  for (const CleanupRemark& remark : report.kept) {
+    spdlog::info("{}: {} {} stays: {}", title, remark.item.kind, remark.item.name, remark.why);
+  }
+  for (const std::string& note : report.notes) spdlog::info("{}: {}", title, note);
+  spdlog::info("{}: {} things removed, {} could not be", title, report.removed.size(),
+               report.failed.size());
 }
+
+// Time that passes while the machine sleeps counts.
+absl::Duration Uptime() {
+  timespec time{};
+  clock_gettime(CLOCK_BOOTTIME, &time);
+  return absl::DurationFromTimespec(time);
+}
+
+// Schedulers are tried out in a network namespace; where that cannot be made, files are asked.
+class Schedulers {
+ public:
+  // Before rights are given up.
+  Schedulers() : probe_(ipvs::SchedulerProbe::Open()) {
+    utsname names{};
+    if (uname(&names) == 0) release_ = names.release;
+  }
+
+  absl::Status Probe(const std::string& name) {
+    return probe_.ok() ? probe_->Probe(name) : ipvs::FindSchedulerModule(name, release_);
+  }
+
+ private:
+  absl::StatusOr<ipvs::SchedulerProbe> probe_;
+  std::string release_;
+};
 
 // A scheduler of the command line that the kernel does not have is an error of the start. Where
 // that cannot be found out, the kernel says so later.
-absl::Status CheckScheduler(const std::string& name) {
-  const absl::Status status = ipvs::ProbeScheduler(name);
+absl::Status CheckScheduler(Schedulers& schedulers, const std::string& name) {
+  const absl::Status status = schedulers.Probe(name);
   if (absl::IsNotFound(status) || absl::IsInvalidArgument(status)) {
     return absl::NotFoundError(absl::StrCat("--scheduler: ", status.message()));
   }
@@ -132,30 +200,46 @@ ExplainQuery WithInterface(ExplainQuery query) {
 
 absl::Status RunNodeAgent(const NodeAgentOptions& options) {
   const EndSignals signals;
-  auto table = ipvs::KernelTable::Open();
-  if (!table.ok()) return table.status();
-  auto firewall = NftFirewall::Open();
-  if (!firewall.ok()) return firewall.status();
-  auto routes = NetlinkRoutes::Open();
-  if (!routes.ok()) return routes.status();
-  if (absl::Status status = CheckScheduler(options.node.default_scheduler); !status.ok()) {
+  if (options.load_modules && !options.shadow) {
+    // What is missing shows when it is needed.
+    const absl::Status loaded = LoadModules(ModulesToLoad(options.node.default_scheduler));
+    if (!loaded.ok()) spdlog::error("{}", std::string(loaded.message()));
+  }
+  Schedulers schedulers;
+  const absl::StatusOr<Privileges> privileges = DropPrivileges({CAP_NET_ADMIN});
+  if (!privileges.ok()) return privileges.status();
+  spdlog::info("capabilities: {}", FormatPrivileges(*privileges));
+  if (absl::Status status = CheckScheduler(schedulers, options.node.default_scheduler);
+      !status.ok()) {
     return status;
   }
-
-  auto conntrack = NetlinkConntrack::Open();
-  if (!conntrack.ok()) return conntrack.status();
+  const auto read_kernel = [] { return ReadKernelState(); };
+  absl::StatusOr<std::unique_ptr<NodeKernel>> kernel =
+      options.shadow ? MakeShadowNodeKernel(read_kernel)
+                     : OpenNodeKernel(options.kernel_settings, options.ipvs_timeouts);
+  if (!kernel.ok()) return kernel.status();
   auto origin = FeedOrigin::Make(options.feed);
   if (!origin.ok()) return origin.status();
+  Notifier notifier;
   NodeHealth health(options.sync_period);
   AgentMetrics metrics;
   auto check_ports = HttpServer::Start();
   if (!check_ports.ok()) return check_ports.status();
-  HealthCheckPorts health_checks(**check_ports,
-                                 [&health] { return health.Check(absl::Now()).healthy; });
+  NoListeners no_listeners;
+  HealthCheckPorts health_checks(
+      options.shadow ? static_cast<HttpListeners&>(no_listeners) : **check_ports,
+      [&health] { return health.Check(absl::Now()).healthy; });
 
-  Reconciler reconciler(**table, **firewall, **routes, **conntrack,
-                        {.drain_timeout = options.drain_timeout});
-  const std::unique_ptr<PictureSaver> saver = MakeSaver(options.picture_path);
+  Reconciler reconciler(
+      (*kernel)->table(), (*kernel)->firewall(), (*kernel)->routes(), (*kernel)->conntrack(),
+      {.drain_timeout = options.drain_timeout,
+       .udp_drain_timeout = options.udp_drain_timeout,
+       .audit_cycle = options.audit_period == absl::ZeroDuration() || options.shadow
+                          ? absl::InfiniteDuration()
+                          : options.audit_period,
+       .count_ipv4_servers = (*kernel)->count_ipv4_servers()});
+  const std::unique_ptr<PictureSaver> saver = MakeSaver(options.shadow ? "" : options.picture_path);
+  DrainKeeper drains(options.shadow ? "" : options.drains_path);
   Agent* to_wake = nullptr;
   FeedMailbox mailbox([&to_wake, &health] {
     health.ChangePending(absl::Now());
@@ -164,9 +248,18 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
   FeedClient client(
       (*origin)->Targets(),
       {.node_name = options.node.node_name, .agent = absl::StrCat("fairlead/", kVersion)}, mailbox);
+  std::function<bool()> take_over;
+  if (options.take_over_kube_proxy && !options.shadow) {
+    take_over = [&kernel] {
+      const CleanupReport report = (*kernel)->RemoveKubeProxy();
+      LogReport("kube-proxy", report);
+      return report.failed.empty();
+    };
+  }
   Agent agent(
       options.node,
       {.now = absl::Now,
+       .uptime = Uptime,
        .take_update =
            [&mailbox, &saver] {
              std::optional<FeedUpdate> update = mailbox.Take();
@@ -174,17 +267,28 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
              return update;
            },
        .acknowledge =
-           [&client](const FeedPosition& position, absl::Duration took,
-                     const std::vector<ObjectFailure>& failures) {
-             client.Ack(position, took, failures);
+           [&](const FeedPosition& position, absl::Duration took,
+               const std::vector<ObjectFailure>& failures) {
+             notifier.Programmed(position.revision, failures.size(), absl::Now());
+             // What is only in memory is no answer to a watcher.
+             if (!options.shadow) client.Ack(position, took, failures);
            },
        .local_addresses = ReadNodeAddresses,
-       .probe_scheduler = [](const std::string& name) { return ipvs::ProbeScheduler(name); },
-       .prepare = EnsureSysctls},
+       .probe_scheduler = [&schedulers](const std::string& name) { return schedulers.Probe(name); },
+       .prepare = [&kernel] { (*kernel)->EnsureSettings(); },
+       .repair_settings = [&kernel](DriftReport& drift) { (*kernel)->RepairSettings(drift); },
+       .take_over = take_over,
+       .load_drains = [&drains] { return drains.Load(); },
+       .save_drains =
+           [&drains](const std::vector<DrainingServer>& draining) {
+             return drains.Save(draining);
+           }},
       reconciler, {.health = health, .health_checks = health_checks, .metrics = metrics});
   to_wake = &agent;
-  auto addresses = AddressMonitor::Start([&agent] { agent.AddressesChanged(); });
-  if (!addresses.ok()) return addresses.status();
+  auto watch = (*kernel)->Listen({.addresses_changed = [&agent] { agent.AddressesChanged(); },
+                                  .firewall_changed = [&agent] { agent.FirewallChanged(); },
+                                  .routes_changed = [&agent] { agent.RoutesChanged(); }});
+  if (!watch.ok()) return watch.status();
   const auto freshness = [&client, &origin] {
     return FreshnessOf(client.status(), (*origin)->KubernetesStatus(), absl::Now());
   };
@@ -193,7 +297,15 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
        .explain =
            [&agent](ExplainQuery query) { return agent.Explain(WithInterface(std::move(query))); },
        .feed = freshness,
-       .open_table = OpenTable});
+       .open_table = OpenTable,
+       .wanted = [&agent] { return agent.Wanted(); },
+       .read_kernel = read_kernel,
+       .slices = [&agent](const std::set<ObjectName>& services) { return agent.Slices(services); },
+       .end_drains =
+           [&agent](std::function<bool(const DrainingServer&)> which) {
+             return agent.EndDrains(std::move(which));
+           },
+       .shadow = options.shadow});
   auto inspection_server = ServeOnUnixSocket(inspection, options.socket);
   if (!inspection_server.ok()) return inspection_server.status();
   // A server each: a scrape waits for the agent between two passes, a probe for nobody.
@@ -201,26 +313,40 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
   if (!health_server.ok()) return health_server.status();
   auto metrics_server = HttpServer::Start();
   if (!metrics_server.ok()) return metrics_server.status();
-  absl::Status listening =
-      ListenHttp(**health_server, "--healthz-bind-address", options.healthz,
-                 [&health, &freshness](const HttpRequest& request) {
-                   const absl::Time now = absl::Now();
-                   return AnswerNodeHealth(request.path, health.Check(now), freshness(), now);
-                 });
+  const auto refused = [](const std::string& why) { spdlog::error("{}", why); };
+  const auto served = [](const std::string& what) { spdlog::info("{}", what); };
+  const HttpEndpoint health_endpoint(
+      **health_server, {.flag = "--healthz-bind-address",
+                        .at = options.healthz,
+                        .handler =
+                            [&health, &freshness](const HttpRequest& request) {
+                              const absl::Time now = absl::Now();
+                              if (request.path == "/readyz") {
+                                return AnswerReadiness(health.programmed(), freshness(), now);
+                              }
+                              return AnswerNodeHealth(request.path, health.Check(now), freshness(),
+                                                      now);
+                            },
+                        .refused = refused,
+                        .served = served});
   const auto render = [&agent, &freshness, &metrics] {
     metrics.SetFeed(freshness(), absl::Now());
     // Of an agent that is too busy to count, the last numbers stand.
     if (const auto sizes = agent.CountTable(); sizes.ok()) metrics.SetTableSizes(*sizes);
     return metrics.Render();
   };
-  listening.Update(
-      ListenHttp(**metrics_server, "--metrics-bind-address", options.metrics,
-                 [render](const HttpRequest& request) { return AnswerMetrics(request, render); }));
-  if (!listening.ok()) return listening;
+  const HttpEndpoint metrics_endpoint(
+      **metrics_server,
+      {.flag = "--metrics-bind-address",
+       .at = options.metrics,
+       .handler = [render](const HttpRequest& request) { return AnswerMetrics(request, render); },
+       .refused = refused,
+       .served = served});
   if (absl::Status started = (*origin)->Start(); !started.ok()) return started;
 
-  spdlog::info("fairlead {} on node {}, answers inspections at {}", kVersion,
-               options.node.node_name, options.socket);
+  spdlog::info("fairlead {} on node {}, answers inspections at {}{}", kVersion,
+               options.node.node_name, options.socket,
+               options.shadow ? "; a dry run, which writes nothing" : "");
   std::optional<SavedPicture> known;
   if (saver != nullptr) known = ReadSavedPicture(options.picture_path);
   if (known) {
@@ -230,10 +356,41 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
   } else {
     client.Start();
   }
+  notifier.Waiting("a first picture");
   std::thread loop([&agent] { agent.Run(); });
-  spdlog::info("{}: stopping, the kernel is left as it is", signals.Wait());
+  std::optional<LifeSigns> life;
+  life.emplace(notifier, LifeSigns::Options{.ask = [&agent] { return agent.CountTable().ok(); },
+                                            .interval = LifeSigns::IntervalFor(notifier)});
+  std::optional<ShadowWatch> shadow;
+  if (options.shadow) {
+    shadow.emplace(ShadowWatchOptions{
+        .compare =
+            [&agent, &read_kernel] {
+              return ReadDifferences({.report = [&agent] { return agent.Report(); },
+                                      .wanted = [&agent] { return agent.Wanted(); },
+                                      .kernel = read_kernel,
+                                      .shadow = true});
+            },
+        .publish =
+            [&metrics](const std::map<DriftKind, size_t>& differences) {
+              for (int kind = 0; kind < kDriftKinds; ++kind) {
+                const auto it = differences.find(static_cast<DriftKind>(kind));
+                metrics.SetShadowDifferences(FormatDriftKind(static_cast<DriftKind>(kind)),
+                                             it == differences.end() ? 0 : it->second);
+              }
+            }});
+  }
+  const std::string why = signals.Wait();
+  const std::string what = options.cleanup_on_exit && !options.shadow
+                               ? "what is Fairlead's is removed from the kernel"
+                               : "the kernel is left as it is";
+  spdlog::info("{}: stopping, {}", why, what);
+  notifier.Stopping(absl::StrCat("stopping, ", what));
+  life.reset();
+  shadow.reset();
   agent.Stop();
   loop.join();
+  if (options.cleanup_on_exit && !options.shadow) LogReport("cleanup", (*kernel)->RemoveOwn());
   (*origin)->Stop();
   client.Stop();
   if (saver != nullptr) saver->Stop();

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "proxy/kernel/routes.h"
+#include "proxy/plan/element.h"
 #include "proxy/plan/plan.h"
 #include "proxy/reconcile/reconciler.h"
 
@@ -35,6 +37,26 @@ struct AgentReport {
   // Of the plans, and conflicts between them.
   std::vector<std::string> warnings;
   WriteCounters counters;
+};
+
+// What an agent wants of the kernel, between two passes of its loop. A value, as the report is.
+struct WantedState {
+  // As in AgentReport.
+  bool complete = false;
+  std::vector<std::shared_ptr<const ServicePlan>> plans;
+  std::vector<const PlannedVirtualServer*> servers;
+  // Sorted.
+  std::vector<Element> elements;
+  // Sorted by VIP.
+  std::vector<VipRoute> routes;
+  // The text of the firewall's table, see RulesetText.
+  std::string ruleset;
+  // Sorted: virtual servers that are in the kernel and Fairlead's.
+  std::vector<ipvs::VirtualServerKey> owned;
+  // Sorted.
+  std::vector<DrainingServer> draining;
+  // Sorted: virtual servers that nobody wants and that are there for the connections they have.
+  std::vector<ipvs::VirtualServerKey> retiring;
 };
 
 }  // namespace fairlead

@@ -21,6 +21,10 @@ void AddProxyCommand(CLI::App& app, Run& run);
 void AddPlanCommand(CLI::App& app, Run& run);
 void AddExplainCommand(CLI::App& app, Run& run);
 void AddListCommand(CLI::App& app, Run& run);
+void AddDiffCommand(CLI::App& app, Run& run);
+void AddDrainCommand(CLI::App& app, Run& run);
+void AddDoctorCommand(CLI::App& app, Run& run);
 void AddWatcherCommand(CLI::App& app, Run& run);
+void AddCleanupCommand(CLI::App& app, Run& run);
 
 }  // namespace fairlead

@@ -23,6 +23,10 @@ int main(int argc, char** argv) {
   fairlead::AddPlanCommand(app, run);
   fairlead::AddExplainCommand(app, run);
   fairlead::AddListCommand(app, run);
+  fairlead::AddCleanupCommand(app, run);
+  fairlead::AddDiffCommand(app, run);
+  fairlead::AddDrainCommand(app, run);
+  fairlead::AddDoctorCommand(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

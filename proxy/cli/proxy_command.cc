@@ -10,6 +10,7 @@
 #include "proxy/cli/command.h"
 #include "proxy/cli/daemon_flags.h"
 #include "proxy/cli/feed_flags.h"
+#include "proxy/cli/kube_proxy_start.h"
 #include "proxy/cli/node_flags.h"
 
 namespace fairlead {
@@ -17,8 +18,10 @@ namespace {
 
 // In --state-dir.
 constexpr char kPictureFile[] = "picture";
+constexpr char kDrainsFile[] = "drains";
 
 struct ProxyFlags {
+  KubeProxyStartFlags kube_proxy;
   NodeFlags node;
   KubernetesFlags kubernetes;
   std::vector<std::string> watchers;
@@ -28,6 +31,11 @@ struct ProxyFlags {
                      .healthz_bind_address = "[::]:10256",
                      .metrics_bind_address = "127.0.0.1:10249"};
   std::string drain_timeout = "5m";
+  std::string udp_drain_timeout = "0s";
+  std::string audit_period = "10s";
+  bool cleanup_on_exit = false;
+  bool load_modules = false;
+  bool dry_run = false;
   std::string sync_period = "30s";
 };
 
@@ -78,7 +86,17 @@ absl::StatusOr<FeedOriginOptions> ParseFeed(const ProxyFlags& flags, const NodeS
   return *std::move(source);
 }
 
-int Proxy(const ProxyFlags& flags) {
+int Proxy(ProxyFlags flags, const CLI::App& command) {
+  const absl::StatusOr<KubeProxyStart> kube_proxy = ReadKubeProxyStart(
+      flags.kube_proxy, command,
+      {flags.node, flags.kubernetes, flags.daemon, flags.sync_period, flags.dry_run});
+  if (!kube_proxy.ok()) return Fail(kube_proxy.status(), kExitUsage);
+  if (flags.dry_run) {
+    flags.node.state_dir.clear();
+    // The proxy that is at work has them.
+    if (command.count("--healthz-bind-address") == 0) flags.daemon.healthz_bind_address.clear();
+    if (command.count("--metrics-bind-address") == 0) flags.daemon.metrics_bind_address.clear();
+  }
   absl::StatusOr<NodeSettings> node = ParseNodeSettings(flags.node);
   if (!node.ok()) return Fail(node.status(), kExitUsage);
   absl::StatusOr<FeedOriginOptions> feed = ParseFeed(flags, *node);
@@ -90,12 +108,25 @@ int Proxy(const ProxyFlags& flags) {
       .feed = *std::move(feed),
       .picture_path = keep_picture ? absl::StrCat(flags.node.state_dir, "/", kPictureFile) : "",
       .socket = flags.daemon.socket,
+      .drains_path =
+          flags.node.state_dir.empty() ? "" : absl::StrCat(flags.node.state_dir, "/", kDrainsFile),
       .drain_timeout = absl::ZeroDuration(),
+      .udp_drain_timeout = absl::ZeroDuration(),
+      .audit_period = absl::ZeroDuration(),
+      .cleanup_on_exit = flags.cleanup_on_exit,
+      .load_modules = flags.load_modules,
+      .shadow = flags.dry_run,
+      .take_over_kube_proxy = kube_proxy->take_over,
+      .kernel_settings = kube_proxy->kernel.sysctls,
+      .ipvs_timeouts = kube_proxy->kernel.timeouts,
       .sync_period = absl::ZeroDuration(),
       .healthz = std::nullopt,
       .metrics = std::nullopt};
   for (const absl::Status& status :
        {ParseDurationFlag("--drain-timeout", flags.drain_timeout, options.drain_timeout),
+        ParseDurationFlag("--udp-drain-timeout", flags.udp_drain_timeout,
+                          options.udp_drain_timeout),
+        ParseDurationFlag("--audit-period", flags.audit_period, options.audit_period),
         ParseDurationFlag("--sync-period", flags.sync_period, options.sync_period),
         ParseAddressFlag("--healthz-bind-address", flags.daemon.healthz_bind_address,
                          options.healthz),
@@ -103,8 +134,12 @@ int Proxy(const ProxyFlags& flags) {
                          options.metrics)}) {
     if (!status.ok()) return Fail(status, kExitUsage);
   }
-  if (flags.daemon.check_config) return kExitOk;
+  if (flags.daemon.check_config) {
+    PrintIgnored(*kube_proxy);
+    return kExitOk;
+  }
   StartLogging(flags.daemon);
+  LogIgnored(*kube_proxy);
   if (absl::Status status = RunNodeAgent(options); !status.ok()) {
     return Fail(status, kExitFailure);
   }
@@ -118,7 +153,9 @@ void AddProxyCommand(CLI::App& app, Run& run) {
       "proxy", "Keep this node's IPVS table in step with a cluster's Services, or those of files");
   auto flags = std::make_shared<ProxyFlags>();
   const std::string feed = "Feed from watchers";
-  AddNodeFlags(*command, flags->node, Required::kNode);
+  AddKubeProxyStartFlags(*command, flags->kube_proxy);
+  // --config may name it; that somebody does is found out when both are known.
+  AddNodeFlags(*command, flags->node, Required::kNothing);
   AddKubernetesFlags(*command, flags->kubernetes);
   command
       ->add_option("--watcher", flags->watchers,
@@ -145,15 +182,45 @@ void AddProxyCommand(CLI::App& app, Run& run) {
   AddDaemonFlags(*command, flags->daemon, "Agent");
   command
       ->add_option("--drain-timeout", flags->drain_timeout,
-                   "How long an endpoint that leaves keeps its connections")
+                   "How long an endpoint that leaves keeps its connections; annotation "
+                   "fairlead.dev/drain-timeout of a Service overrides it")
       ->capture_default_str()
+      ->group("Agent");
+  command
+      ->add_option("--udp-drain-timeout", flags->udp_drain_timeout,
+                   "The same for UDP; at 0 its flows move to other endpoints at once; annotation "
+                   "fairlead.dev/udp-drain-timeout")
+      ->capture_default_str()
+      ->group("Agent");
+  command
+      ->add_option("--audit-period", flags->audit_period,
+                   "In which every virtual server is read back from the kernel once, to put right "
+                   "what others have changed; 0: none is")
+      ->capture_default_str()
+      ->group("Agent");
+  command
+      ->add_flag(
+          "--load-modules", flags->load_modules,
+          "Load the kernel's modules at the start, by `modprobe`; needs CAP_SYS_MODULE, which "
+          "is given up then")
+      ->group("Agent");
+  command
+      ->add_flag("--dry-run", flags->dry_run,
+                 "Write nothing: plan, and report how the kernel differs, beside another proxy. "
+                 "/healthz and /metrics are served only where their addresses are given")
+      ->group("Agent");
+  command
+      ->add_flag("--cleanup-on-exit", flags->cleanup_on_exit,
+                 "Remove what is Fairlead's from the kernel at the end; by default it stays, and "
+                 "serves on")
       ->group("Agent");
   command
       ->add_option("--sync-period", flags->sync_period,
                    "A change that waits for twice as long makes /healthz and /livez fail")
       ->capture_default_str()
       ->group("Agent");
-  command->callback([flags, &run] { run = [flags] { return Proxy(*flags); }; });
+  command->callback(
+      [flags, command, &run] { run = [flags, command] { return Proxy(*flags, *command); }; });
 }
 
 }  // namespace fairlead

@@ -59,6 +59,18 @@ void SetTotal(Counter& counter, uint64_t total) {
 
 }  // namespace
 
+absl::string_view FormatFirstSync(FirstSync part) {
+  switch (part) {
+    case FirstSync::kApiServer:
+      return "apiserver";
+    case FirstSync::kDns:
+      return "dns";
+    case FirstSync::kEverything:
+      break;
+  }
+  return "everything";
+}
+
 // The registry owns the families and they own their series; a reference holds until its series is
 // removed.
 struct AgentMetrics::Impl {
@@ -111,6 +123,18 @@ struct AgentMetrics::Impl {
   Counter& ipvs_writes = writes.Add({{"kind", "ipvs"}});
   Counter& element_writes = writes.Add({{"kind", "element"}});
   Counter& route_writes = writes.Add({{"kind", "route"}});
+  prometheus::Family<Counter>& repairs =
+      CounterFamily(registry, "fairlead_repairs_total",
+                    "What others had changed in the kernel and Fairlead has put right, by kind.");
+  Gauge& audit_cycle = GaugeFamily(registry, "fairlead_audit_cycle_seconds",
+                                   "How long the last reading back of all virtual servers took.")
+                           .Add({});
+  prometheus::Family<Gauge>& shadow_differences =
+      GaugeFamily(registry, "fairlead_shadow_differences",
+                  "Of a dry run: what the kernel has otherwise than planned, by kind.");
+  prometheus::Family<Gauge>& first_sync =
+      GaugeFamily(registry, "fairlead_first_sync_seconds",
+                  "Time from the start of the agent until it worked, by what.");
   Counter& flows_deleted =
       CounterFamily(registry, "fairlead_conntrack_flows_deleted_total",
                     "Tracked flows deleted because their endpoint no longer serves.")
@@ -159,6 +183,27 @@ void AgentMetrics::ObserveSync(absl::Duration took) {
 
 void AgentMetrics::ObserveProgramming(absl::Duration took) {
   impl_->programming_duration.Observe(absl::ToDoubleSeconds(took));
+}
+
+void AgentMetrics::SetFirstSync(FirstSync part, absl::Duration after) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->first_sync.Add({{"part", std::string(FormatFirstSync(part))}})
+      .Set(absl::ToDoubleSeconds(after));
+}
+
+void AgentMetrics::CountRepairs(absl::string_view kind, uint64_t count) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->repairs.Add({{"kind", std::string(kind)}}).Increment(static_cast<double>(count));
+}
+
+void AgentMetrics::SetAuditCycle(absl::Duration took) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->audit_cycle.Set(absl::ToDoubleSeconds(took));
+}
+
+void AgentMetrics::SetShadowDifferences(absl::string_view kind, size_t count) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->shadow_differences.Add({{"kind", std::string(kind)}}).Set(static_cast<double>(count));
 }
 
 void AgentMetrics::SetTableSizes(const TableSizes& sizes) {

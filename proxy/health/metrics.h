@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "proxy/health/node_health.h"
 #include "watcher/model.h"
@@ -40,6 +41,16 @@ struct TableSizes {
   friend bool operator==(const TableSizes&, const TableSizes&) = default;
 };
 
+// What a node waits for when an agent starts.
+enum class FirstSync : uint8_t {
+  kApiServer,   // default/kubernetes
+  kDns,         // kube-system/kube-dns or kube-system/coredns
+  kEverything,  // Every Service.
+};
+
+// "apiserver", "dns", "everything"
+absl::string_view FormatFirstSync(FirstSync part);
+
 // Counters are given as totals since the agent's start; one smaller than before changes nothing.
 // Everything is 0 until it is set. Thread-safe.
 class AgentMetrics {
@@ -59,6 +70,14 @@ class AgentMetrics {
   void ObserveSync(absl::Duration took);
   // A change is in the kernel this long after its source learnt of it.
   void ObserveProgramming(absl::Duration took);
+  // Works for the first time, so long after the start.
+  void SetFirstSync(FirstSync part, absl::Duration after);
+  // Found to be other than Fairlead had left it, and written again. `kind` is of FormatDriftKind.
+  void CountRepairs(absl::string_view kind, uint64_t count);
+  // A cycle of the audit took this long.
+  void SetAuditCycle(absl::Duration took);
+  // Of an agent that only looks: how the kernel differs from its plan. `kind` as above.
+  void SetShadowDifferences(absl::string_view kind, size_t count);
   void SetTableSizes(const TableSizes& sizes);
   void SetFeed(const FeedFreshness& feed, absl::Time now);
   void SetKernelWrites(const KernelWrites& totals);

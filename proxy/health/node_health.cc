@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+
 namespace fairlead {
 namespace {
 
@@ -59,6 +61,11 @@ NodeHealth::Verdict NodeHealth::Check(absl::Time now) const {
           .oldest_pending = oldest_pending_};
 }
 
+bool NodeHealth::programmed() const {
+  std::lock_guard lock(mutex_);
+  return last_done_ != absl::InfinitePast();
+}
+
 HttpResponse AnswerNodeHealth(absl::string_view path, const NodeHealth::Verdict& verdict,
                               const FeedFreshness& feed, absl::Time now) {
   nlohmann::ordered_json body = {{"lastUpdated", FormatJsonTime(verdict.last_updated)},
@@ -70,6 +77,24 @@ HttpResponse AnswerNodeHealth(absl::string_view path, const NodeHealth::Verdict&
     return JsonResponse(verdict.healthy && verdict.eligible, body);
   }
   return {404, {{"Content-Type", "text/plain"}}, "not found\n"};
+}
+
+HttpResponse AnswerReadiness(bool programmed, const FeedFreshness& feed, absl::Time now) {
+  nlohmann::ordered_json body = {{"ready", programmed}};
+  if (!programmed) body["waitsFor"] = DescribeWait(feed);
+  body["currentTime"] = FormatJsonTime(now);
+  body["feed"] = DescribeFeed(feed, now);
+  return JsonResponse(programmed, body);
+}
+
+std::string DescribeWait(const FeedFreshness& feed) {
+  if (feed.current_as_of != absl::InfinitePast()) {
+    return feed.saved ? "the kernel, which gets the saved picture"
+                      : "the kernel, which gets the first picture";
+  }
+  if (feed.connected) return absl::StrCat("the first complete picture of ", feed.feeder);
+  if (feed.feeder.empty()) return "a feeder";
+  return absl::StrCat("a connection: ", feed.feeder, " does not answer");
 }
 
 }  // namespace fairlead

@@ -40,6 +40,9 @@ class NodeHealth {
 
   Verdict Check(absl::Time now) const;
 
+  // Whether all changes have been carried out once: from then on the node works, with what it has.
+  bool programmed() const;
+
  private:
   const absl::Duration patience_;
   mutable std::mutex mutex_;
@@ -65,5 +68,13 @@ struct FeedFreshness {
 // A picture that is old makes nobody unhealthy: traffic goes on.
 HttpResponse AnswerNodeHealth(absl::string_view path, const NodeHealth::Verdict& verdict,
                               const FeedFreshness& feed, absl::Time now);
+
+// The answer for /readyz: 200 once the kernel has been programmed, from then on for good; before
+// that 503, with what is waited for.
+HttpResponse AnswerReadiness(bool programmed, const FeedFreshness& feed, absl::Time now);
+
+// What an agent waits for that has not programmed the kernel yet: "the first complete picture of
+// 10.0.0.5:10270".
+std::string DescribeWait(const FeedFreshness& feed);
 
 }  // namespace fairlead

@@ -14,6 +14,8 @@ Element PortElement(SetName set, const VirtualServerKey& key) {
 
 Element OpenElement(const VirtualServerKey& key) { return PortElement(SetName::kOpen, key); }
 
+Element RejectElement(const VirtualServerKey& key) { return PortElement(SetName::kReject, key); }
+
 Element LimitedElement(const VirtualServerKey& key) { return PortElement(SetName::kLimited, key); }
 
 Element GuardElement(const IpAddress& vip) { return {.set = SetName::kGuarded, .address = vip}; }

@@ -7,6 +7,7 @@
 namespace fairlead {
 
 Element OpenElement(const ipvs::VirtualServerKey& key);
+Element RejectElement(const ipvs::VirtualServerKey& key);
 Element LimitedElement(const ipvs::VirtualServerKey& key);
 Element GuardElement(const IpAddress& vip);
 

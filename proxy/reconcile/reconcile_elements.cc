@@ -75,13 +75,17 @@ void Reconciler::ReconcileElements(const DesiredState& desired, const std::set<E
                                    Moment moment, absl::Time now) {
   std::vector<ElementChange> changes;
   for (const Element& element : elements) {
-    const bool want = desired.WantsElement(element);
+    const bool want = Wants(desired, element);
     const bool have = actual_elements_.contains(element);
     if (want == have && !InDoubt(element)) {
       element_retries_.Succeeded(element);
       continue;
     }
-    if (MomentOf(desired, element, want) != moment) continue;
+    // Where its virtual server is there already, a port opens together with the guard: one that is
+    // in use, as another proxy left it or after a flush of the firewall, is never shut.
+    const bool at_once = element.set == SetName::kOpen && want && moment == Moment::kFirst &&
+                         Missing(element, want).empty();
+    if (!at_once && MomentOf(desired, element, want) != moment) continue;
     if (const std::string missing = Missing(element, want); !missing.empty()) {
       // The rest comes with another try of what is missing; a mark's server is another object.
       if (element.set == SetName::kMark) element_retries_.Failed(element, missing, now);

@@ -1,4 +1,4 @@
-// The reconciler's work on virtual servers: changes, and real servers that drain.
+// The reconciler's work on virtual servers.
 #include <algorithm>
 
 #include "proxy/reconcile/dependents.h"
@@ -17,8 +17,8 @@ bool IsDelete(Verb verb) {
   return verb == Verb::kDeleteVirtualServer || verb == Verb::kDeleteRealServer;
 }
 
-// A mark's virtual server goes when its connections have: nothing new comes to it, since nothing is
-// marked any more, and the address is served on by another.
+// Goes when its connections have. Nothing new comes to it: what does is refused, or of a mark that
+// nothing has any more.
 VirtualServerDiff Retire(const VirtualServerKey& key, const ActualVirtualServer& present) {
   if (present.real_servers.empty()) return DiffVirtualServer(key, nullptr, &present);
   PlannedVirtualServer empty;
@@ -84,7 +84,9 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
       failed[key] = absl::UnavailableError("its record of ownership could not be written");
       continue;
     }
-    if (want == nullptr && present != nullptr && !key.is_mark() &&
+    const bool retires =
+        present != nullptr && want == nullptr && (key.is_mark() || IsRetiring(key));
+    if (want == nullptr && present != nullptr && !retires &&
         (actual_elements_.contains(open) || InDoubt(open))) {
       failed[key] = absl::UnavailableError("its port could not be closed");
       continue;
@@ -96,13 +98,21 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
       continue;
     }
     if (foreign_servers_.erase(key) > 0 && want != nullptr) taken_over_.insert(key);
-    if (want != nullptr && key.is_mark()) mark_protocols_[key] = want->protocol;
-    VirtualServerDiff diff = want == nullptr && key.is_mark() && present != nullptr
-                                 ? Retire(key, *present)
-                                 : DiffVirtualServer(key, want, present);
-    if (want != nullptr) KeepHeld(*want, diff);
+    if (want != nullptr && (key.is_mark() || want->drain_timeout)) {
+      traits_[key] = {want->protocol, want->drain_timeout};
+    } else if (want != nullptr) {
+      traits_.erase(key);
+    }
+    VirtualServerDiff diff =
+        retires ? Retire(key, *present) : DiffVirtualServer(key, want, present);
+    if (want != nullptr) {
+      KeepHeld(*want, diff);
+      for (const PlannedRealServer& real : want->real_servers) {
+        drains_.ForgetRestored(key, real.key);
+      }
+    }
     operations.insert(operations.end(), diff.operations.begin(), diff.operations.end());
-    NoteLeaving(key, want == nullptr ? key.protocol : want->protocol, diff.leaving, now);
+    NoteLeaving(key, PatienceOf(key, want), diff.leaving, now);
   }
   const std::vector<absl::Status> results = ApplyOperations(operations);
   for (size_t i = 0; i < operations.size(); ++i) {
@@ -129,19 +139,22 @@ std::vector<absl::Status> Reconciler::ApplyOperations(absl::Span<const Operation
 
 void Reconciler::Remember(const Operation& operation) {
   NoteFlows(operation);
-  ActualVirtualServer* server = nullptr;
-  if (operation.verb != Verb::kDeleteVirtualServer) {
-    server = &actual_servers_[operation.virtual_server];
+  if (operation.verb == Verb::kDeleteVirtualServer) {
+    EraseActual(operation.virtual_server);
+    traits_.erase(operation.virtual_server);
+    drains_.Erase(operation.virtual_server);
+    return;
   }
+  if (!actual_servers_.contains(operation.virtual_server)) {
+    SetActual(operation.virtual_server, {});
+  }
+  ActualVirtualServer* server = &actual_servers_[operation.virtual_server];
   switch (operation.verb) {
     case Verb::kAddVirtualServer:
     case Verb::kEditVirtualServer:
       server->config = operation.virtual_config;
       return;
     case Verb::kDeleteVirtualServer:
-      actual_servers_.erase(operation.virtual_server);
-      mark_protocols_.erase(operation.virtual_server);
-      drains_.erase(operation.virtual_server);
       return;
     case Verb::kAddRealServer:
     case Verb::kEditRealServer:
@@ -156,10 +169,10 @@ void Reconciler::Remember(const Operation& operation) {
 void Reconciler::NoteFlows(const Operation& operation) {
   const VirtualServerKey& key = operation.virtual_server;
   // Of a mark that nobody has wanted since the start the protocol is not known.
-  const auto known = mark_protocols_.find(key);
-  const ipvs::Protocol protocol = !key.is_mark()                   ? key.protocol
-                                  : known == mark_protocols_.end() ? ipvs::Protocol::kUdp
-                                                                   : known->second;
+  const auto known = traits_.find(key);
+  const ipvs::Protocol protocol = !key.is_mark()           ? key.protocol
+                                  : known == traits_.end() ? ipvs::Protocol::kUdp
+                                                           : known->second.protocol;
   if (protocol != ipvs::Protocol::kUdp) return;
   // What a mark's server balanced has addresses that are not known here.
   const auto note = [&](const RealServerKey& endpoint) {
@@ -183,79 +196,20 @@ absl::Status Reconciler::Reread(const VirtualServerKey& key) {
   }
   unread_servers_.erase(key);
   if (server.ok()) {
-    actual_servers_[key] = ToActual(*server);
+    SetActual(key, ToActual(*server));
   } else {
-    actual_servers_.erase(key);
+    EraseActual(key);
   }
   return absl::OkStatus();
 }
 
-void Reconciler::NoteLeaving(const VirtualServerKey& key, ipvs::Protocol protocol,
-                             const std::vector<RealServerKey>& leaving, absl::Time now) {
-  if (leaving.empty()) {
-    drains_.erase(key);
-    return;
-  }
-  const auto before = std::exchange(drains_[key], {});
-  const absl::Duration patience =
-      protocol == ipvs::Protocol::kUdp ? absl::ZeroDuration() : options_.drain_timeout;
-  for (const RealServerKey& real : leaving) {
-    auto it = before.find(real);
-    drains_[key][real] = it == before.end() ? now + patience : it->second;
-  }
-  next_drain_poll_ = now;
+void Reconciler::SetActual(const VirtualServerKey& key, ActualVirtualServer server) {
+  const auto [it, added] = actual_servers_.insert_or_assign(key, std::move(server));
+  if (added && key.family == IpFamily::kIpv4) ++ipv4_servers_;
 }
 
-void Reconciler::ForgetRealServer(const VirtualServerKey& key, const RealServerKey& real) {
-  auto actual = actual_servers_.find(key);
-  if (actual == actual_servers_.end() || !actual->second.real_servers.contains(real)) return;
-  Remember(Operation::DeleteRealServer(key, real));
-}
-
-void Reconciler::FinishDrains(absl::Time now) {
-  if (drains_.empty()) next_drain_poll_ = absl::InfiniteFuture();
-  if (now < next_drain_poll_) return;
-  static const std::vector<ipvs::RealServer> kNone;
-  std::vector<Operation> operations;
-  for (auto& [key, servers] : drains_) {
-    absl::StatusOr<ipvs::VirtualServer> seen = table_.Get(key);
-    if (!seen.ok() && !absl::IsNotFound(seen.status())) continue;  // The next poll tries again.
-    std::map<RealServerKey, absl::Time> present;
-    for (const ipvs::RealServer& real : seen.ok() ? seen->real_servers : kNone) {
-      auto it = servers.find(real.key);
-      if (it == servers.end()) continue;
-      present.insert(*it);
-      if (real.config.weight == 0 &&
-          (it->second <= now || real.active_connections + real.inactive_connections == 0)) {
-        operations.push_back(Operation::DeleteRealServer(key, real.key));
-      }
-    }
-    // A deletion that was not answered has happened, or somebody else was at it.
-    for (const auto& [real, until] : servers) {
-      if (!present.contains(real)) ForgetRealServer(key, real);
-    }
-    servers = std::move(present);
-  }
-  const std::vector<absl::Status> results = ApplyOperations(operations);
-  for (size_t i = 0; i < operations.size(); ++i) {
-    if (!results[i].ok()) continue;  // Stays a drain, and is tried again.
-    auto it = drains_.find(operations[i].virtual_server);
-    it->second.erase(operations[i].real_server);
-  }
-  std::erase_if(drains_, [this](const auto& entry) {
-    // What was only there for them can go; the next pass sees whether it is still wanted.
-    if (entry.second.empty() && entry.first.is_mark()) drained_.insert(entry.first);
-    return entry.second.empty();
-  });
-  next_drain_poll_ = drains_.empty() ? absl::InfiniteFuture() : now + kDrainPoll;
-}
-
-std::vector<DrainingServer> Reconciler::Draining() const {
-  std::vector<DrainingServer> draining;
-  for (const auto& [key, servers] : drains_) {
-    for (const auto& [real, until] : servers) draining.push_back({key, real, until});
-  }
-  return draining;
+void Reconciler::EraseActual(const VirtualServerKey& key) {
+  if (actual_servers_.erase(key) > 0 && key.family == IpFamily::kIpv4) --ipv4_servers_;
 }
 
 }  // namespace fairlead

@@ -36,9 +36,10 @@ absl::Status Reconciler::Adopt() {
   if (!routes.ok()) return routes.status();
 
   actual_servers_.clear();
+  ipv4_servers_ = 0;
   foreign_servers_.clear();
   for (const ipvs::VirtualServer& server : *servers) {
-    actual_servers_[server.key] = ToActual(server);
+    SetActual(server.key, ToActual(server));
     (Owns(server.key) ? found_.virtual_servers : foreign_servers_).insert(server.key);
   }
   actual_routes_.clear();
@@ -99,14 +100,35 @@ void Reconciler::KeepHeld(const PlannedVirtualServer& want, VirtualServerDiff& d
 absl::Status Reconciler::ReadFirewall() {
   absl::StatusOr<bool> loaded = firewall_.EnsureRuleset(ruleset_);
   if (!loaded.ok()) return loaded.status();
+  if (*loaded && loaded_ruleset_ == ruleset_) {
+    drift_.Add(DriftKind::kRuleset, [] { return "the firewall's chains were others, or gone"; });
+  }
+  loaded_ruleset_ = ruleset_;
   absl::StatusOr<std::vector<Element>> elements = firewall_.Dump();
   if (!elements.ok()) return elements.status();
+  if (elements_known_) {
+    CompareElements(*elements);
+  } else {
+    found_.elements.insert(elements->begin(), elements->end());
+  }
+  elements_known_ = true;
   actual_elements_.clear();
   given_marks_.clear();
   for (const Element& element : *elements) Have(element);
-  found_.elements.insert(elements->begin(), elements->end());
   firewall_stale_ = false;
+  firewall_suspect_ = false;
   return absl::OkStatus();
+}
+
+void Reconciler::ReadFirewallIfStale(bool retry, absl::Time now) {
+  if (!firewall_stale_ && !(firewall_suspect_ && now >= next_firewall_check_)) return;
+  if (general_retries_.Contains(kRuleset) && !retry) return;
+  next_firewall_check_ = now + kMinRecheck;
+  if (absl::Status read = ReadFirewall(); read.ok()) {
+    general_retries_.Succeeded(kRuleset);
+  } else {
+    general_retries_.Failed(kRuleset, std::string(read.message()), now);
+  }
 }
 
 void Reconciler::SetRuleset(std::string ruleset) {
@@ -167,7 +189,7 @@ Reconciler::Sizes Reconciler::CountOwned() const {
     ++sizes.virtual_servers;
     sizes.real_servers += server.real_servers.size();
   }
-  for (const auto& [key, draining] : drains_) sizes.draining += draining.size();
+  sizes.draining = drains_.size();
   return sizes;
 }
 
@@ -182,16 +204,18 @@ std::vector<VirtualServerKey> Reconciler::OwnedVirtualServers() const {
 
 void Reconciler::Reconcile(const DesiredState& desired, const Touched& touched, absl::Time now) {
   Carry(desired, TakeWork(desired, touched, now), now);
+  if (!hold_removals_) drains_.ForgetRestored();
 }
 
 void Reconciler::ReconcileUrgent(const DesiredState& desired, const Touched& urgent,
                                  absl::Time now) {
   Touched work = urgent;
   AddDependents(desired, work);
-  Carry(desired, work, now);
+  Carry(desired, std::move(work), now);
 }
 
-void Reconciler::Carry(const DesiredState& desired, const Touched& work, absl::Time now) {
+void Reconciler::Carry(const DesiredState& desired, Touched work, absl::Time now) {
+  DecideRetiring(desired, work);
   std::set<VirtualServerKey> internal;
   std::set<VirtualServerKey> internal_gone;
   std::set<VirtualServerKey> addresses;
@@ -237,16 +261,9 @@ void Reconciler::ForgetFlows(absl::Time now) {
 }
 
 Touched Reconciler::TakeWork(const DesiredState& desired, const Touched& touched, absl::Time now) {
-  general_retries_.TakeDue(now);
-  if (firewall_stale_) {
-    if (absl::Status read = ReadFirewall(); read.ok()) {
-      // Somebody may have taken the table away: everything wanted is compared again.
-      for (const Element& element : desired.Elements()) found_.elements.insert(element);
-      general_retries_.Succeeded(kRuleset);
-    } else {
-      general_retries_.Failed(kRuleset, std::string(read.message()), now);
-    }
-  }
+  ReadFirewallIfStale(general_retries_.TakeDue(now).contains(kRuleset), now);
+  CheckRoutes(now);
+  Audit(now);
   Touched work = TakeFound(desired);
   work.Merge(touched);
   work.virtual_servers.merge(std::exchange(drained_, {}));
@@ -257,12 +274,32 @@ Touched Reconciler::TakeWork(const DesiredState& desired, const Touched& touched
   return work;
 }
 
+VipRoute Reconciler::RouteTo(const IpAddress& vip) const {
+  VipRoute route{.vip = vip, .source = std::nullopt};
+  for (const IpAddress& source : route_sources_) {
+    if (source.family() == vip.family()) route.source = source;
+  }
+  return route;
+}
+
+std::vector<VipRoute> Reconciler::WantedRoutes(const DesiredState& desired) const {
+  std::set<IpAddress> vips;
+  for (const IpAddress& vip : desired.Vips()) vips.insert(vip);
+  for (const auto& [vip, retiring] : retiring_) {
+    if (retiring.vip) vips.insert(vip);
+  }
+  std::vector<VipRoute> routes;
+  routes.reserve(vips.size());
+  for (const IpAddress& vip : vips) routes.push_back(RouteTo(vip));
+  return routes;
+}
+
 void Reconciler::ReconcileRoutes(const DesiredState& desired, const std::set<IpAddress>& vips,
                                  RouteChange::Verb verb, absl::Time now) {
   std::vector<RouteChange> changes;
   for (const IpAddress& vip : vips) {
     auto have = actual_routes_.find(vip);
-    if (!desired.WantsVip(vip)) {
+    if (!WantsVip(desired, vip)) {
       if (verb != RouteChange::Verb::kDelete) continue;
       if (have != actual_routes_.end()) {
         changes.push_back({RouteChange::Verb::kDelete, have->second});
@@ -272,10 +309,7 @@ void Reconciler::ReconcileRoutes(const DesiredState& desired, const std::set<IpA
       continue;
     }
     if (verb != RouteChange::Verb::kPut) continue;
-    VipRoute want{.vip = vip, .source = std::nullopt};
-    for (const IpAddress& source : route_sources_) {
-      if (source.family() == vip.family()) want.source = source;
-    }
+    const VipRoute want = RouteTo(vip);
     if (have != actual_routes_.end() && have->second == want && !InDoubt(vip)) continue;
     if (!actual_elements_.contains(GuardElement(vip)) || InDoubt(GuardElement(vip))) {
       route_retries_.Failed(vip, "its guard is not in place", now);
@@ -301,10 +335,43 @@ void Reconciler::ReconcileRoutes(const DesiredState& desired, const std::set<IpA
   }
 }
 
+void Reconciler::ClockStepped(absl::Duration step) {
+  server_retries_.ClockStepped(step);
+  element_retries_.ClockStepped(step);
+  route_retries_.ClockStepped(step);
+  general_retries_.ClockStepped(step);
+  drains_.ClockStepped(step);
+  for (absl::Time* time : {&next_firewall_check_, &next_routes_check_, &next_servers_check_,
+                           &next_audit_, &audit_began_, &next_drain_poll_}) {
+    *time += step;
+  }
+}
+
 absl::Time Reconciler::NextWake() const {
   if (!drained_.empty()) return absl::InfinitePast();
+  const absl::Time never = absl::InfiniteFuture();
   return std::min({server_retries_.NextDue(), element_retries_.NextDue(), route_retries_.NextDue(),
-                   general_retries_.NextDue(), next_drain_poll_});
+                   general_retries_.NextDue(), next_drain_poll_,
+                   options_.audit_cycle == absl::InfiniteDuration() ? never : next_audit_,
+                   firewall_suspect_ ? next_firewall_check_ : never,
+                   routes_suspect_ ? next_routes_check_ : never});
+}
+
+bool Reconciler::HasFailures() const {
+  return server_retries_.size() + element_retries_.size() + route_retries_.size() +
+             general_retries_.size() >
+         0;
+}
+
+bool Reconciler::IsInPlace(const DesiredState& desired, const VirtualServerKey& key) const {
+  const PlannedVirtualServer* want = desired.FindVirtualServer(key);
+  if (want == nullptr || !Owns(key) || server_retries_.Contains(key)) return false;
+  const std::vector<Element> elements = ElementsOf(*want);
+  return std::all_of(elements.begin(), elements.end(),
+                     [this](const Element& element) {
+                       return actual_elements_.contains(element) && !InDoubt(element);
+                     }) &&
+         (!want->vip || (actual_routes_.contains(key.address) && !InDoubt(key.address)));
 }
 
 std::vector<ReconcileFailure> Reconciler::Failures() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -12,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "ipvs/table.h"
 #include "proxy/kernel/conntrack.h"
@@ -20,6 +22,8 @@
 #include "proxy/plan/desired_state.h"
 #include "proxy/plan/planner.h"
 #include "proxy/reconcile/diff.h"
+#include "proxy/reconcile/drains.h"
+#include "proxy/reconcile/drift.h"
 #include "proxy/reconcile/retry_queue.h"
 
 namespace fairlead {
@@ -30,10 +34,33 @@ inline constexpr absl::Duration kDrainPoll = absl::Seconds(1);
 // Flows that wait to be forgotten while connection tracking cannot be read.
 inline constexpr size_t kMaxFlowsToForget = 100'000;
 
+// How often a part of the virtual servers is audited, and the kernel's count of them looked at.
+inline constexpr absl::Duration kAuditTick = absl::Milliseconds(250);
+
+// How much of a tick an audit may take, so that no change waits long for it and a slow machine
+// has time for others: there the cycle takes longer.
+inline constexpr absl::Duration kAuditBudget = absl::Milliseconds(25);
+
+// Between two readings of all virtual servers, or longer: no more than a twentieth of the time goes
+// into them.
+inline constexpr absl::Duration kMinFullCheck = absl::Seconds(1);
+inline constexpr int kFullCheckRest = 20;
+
+// Between two readings of the firewall or the routes because somebody else was at them.
+inline constexpr absl::Duration kMinRecheck = absl::Milliseconds(200);
+
 struct ReconcilerOptions {
-  // How long a TCP or SCTP real server that is no longer wanted keeps its connections. A UDP one
-  // goes at once: the kernel balances the next datagram of its clients again.
+  // How long a TCP or SCTP real server that is no longer wanted keeps its connections.
   absl::Duration drain_timeout = absl::Minutes(5);
+  // The same for UDP. At zero it goes at once: the kernel balances the next datagram of its clients
+  // again.
+  absl::Duration udp_drain_timeout = absl::ZeroDuration();
+  // In which every virtual server that is Fairlead's is read back once, as far as kAuditBudget
+  // allows; infinite: none is.
+  absl::Duration audit_cycle = absl::InfiniteDuration();
+  // The kernel's number of IPv4 virtual servers, those of others among them, with marks: so cheap
+  // that it is asked at every tick of the audit. Unset: nobody is asked.
+  std::function<absl::StatusOr<uint32_t>()> count_ipv4_servers = {};
 };
 
 // Changes written to the kernel, those that failed included.
@@ -44,15 +71,6 @@ struct WriteCounters {
   uint64_t flows = 0;  // Forgotten by connection tracking.
 
   friend bool operator==(const WriteCounters&, const WriteCounters&) = default;
-};
-
-// A real server with weight 0 that waits for its connections to end.
-struct DrainingServer {
-  ipvs::VirtualServerKey virtual_server;
-  ipvs::RealServerKey real_server;
-  absl::Time until;
-
-  auto operator<=>(const DrainingServer&) const = default;
 };
 
 // Something that is not in the kernel as it should be, and is tried again.
@@ -68,13 +86,19 @@ struct ReconcileFailure {
 
 // Works in an order in which no VIP is without its guard and no virtual server without its record
 // of ownership, wherever it is interrupted:
-//   adding    ownership, guard, masquerade, sources; virtual servers of marks; marks, drops;
-//   virtual
-//             servers of addresses; open port; route
+//   adding    ownership, guard, masquerade, sources; virtual servers of marks; marks, drops; virtual
+//             servers of addresses; open port (with the guard where its virtual server is there
+//             already); route
 //   removing  route; open port; virtual servers of addresses; marks, drops; virtual servers of
 //             marks; the rest of the firewall, ownership with it
-// Pods and the node so have every endpoint of an address while it changes over to local ones; a
-// mark's virtual server that is no longer wanted drains before it goes.
+// Pods and the node so have every endpoint of an address while it changes over to local ones.
+//
+// A virtual server that is no longer wanted and has connections retires: it takes no new ones,
+// which are refused, and stays with all that leads to it until its real servers have drained.
+//
+// What others change in the kernel is found, told, and made good: of virtual servers by an audit
+// that reads all of them back in a cycle, and at once where the kernel's count of them falls; of
+// the firewall and the routes when Suspect… says so.
 //
 // After UDP real servers have gone, connection tracking forgets their flows: the next datagram is
 // balanced again.
@@ -95,6 +119,9 @@ class Reconciler {
   // is not wanted.
   absl::Status Adopt();
 
+  // Drains of a former run, to be gone on with. Call after Adopt.
+  void RestoreDrains(const std::vector<DrainingServer>& drains) { drains_.Restore(drains); }
+
   // While held, what Adopt found stays though nobody wants it: the picture may lack objects that
   // could not be read. Once it is not held any more the next Reconcile removes it.
   void HoldRemovals(bool hold);
@@ -111,11 +138,37 @@ class Reconciler {
   // Reconcile. For what everything else needs, when a node starts.
   void ReconcileUrgent(const DesiredState& desired, const Touched& urgent, absl::Time now);
 
+  // Somebody else may have changed the firewall's table, or routes: the next Reconcile reads them
+  // back.
+  void SuspectFirewall() { firewall_suspect_ = true; }
+  void SuspectRoutes() { routes_suspect_ = true; }
+
+  // Ends the drains for which `which` says so: the next Reconcile deletes these real servers, with
+  // the connections that they have. How many there are.
+  size_t EndDrains(const std::function<bool(const DrainingServer&)>& which, absl::Time now);
+
+  // The clock that `now` is of was set by so much: what waits goes on waiting for as long as it
+  // would have.
+  void ClockStepped(absl::Duration step);
+
   // When Reconcile has to be called though nothing is touched; InfiniteFuture if nothing waits.
   absl::Time NextWake() const;
 
   std::vector<ReconcileFailure> Failures() const;
-  std::vector<DrainingServer> Draining() const;
+  bool HasFailures() const;
+  // Whether a virtual server that is wanted is there, with all that depends on it.
+  bool IsInPlace(const DesiredState& desired, const ipvs::VirtualServerKey& key) const;
+  std::vector<DrainingServer> Draining() const { return drains_.List(); }
+  // Another number after every change of Draining.
+  uint64_t drains_version() const { return drains_.version(); }
+  // Virtual servers that nobody wants and that still have connections, sorted.
+  std::vector<ipvs::VirtualServerKey> Retiring() const;
+  // Virtual servers that this cycle of the audit still has to read.
+  size_t AuditRemaining() const { return audit_.size(); }
+  // How long the last complete cycle of the audit took; zero before the first.
+  absl::Duration audit_took() const { return audit_took_; }
+  // What was found since the last call.
+  DriftReport TakeDrift() { return std::exchange(drift_, {}); }
   const WriteCounters& counters() const { return counters_; }
   // Virtual servers that were in the kernel without a record of ownership, and were taken over as a
   // Service wants them.
@@ -133,6 +186,9 @@ class Reconciler {
     size_t draining = 0;
   };
   Sizes CountOwned() const;
+  // VIPs with the routes they should have, sorted.
+  std::vector<VipRoute> WantedRoutes(const DesiredState& desired) const;
+  const std::string& ruleset() const { return ruleset_; }
   // Keys of all that Owns says yes to, sorted.
   std::vector<ipvs::VirtualServerKey> OwnedVirtualServers() const;
 
@@ -145,8 +201,42 @@ class Reconciler {
   Touched TakeFound(const DesiredState& desired);
   // Takes real servers that are held out of the diff.
   void KeepHeld(const PlannedVirtualServer& want, VirtualServerDiff& diff);
-  void Carry(const DesiredState& desired, const Touched& work, absl::Time now);
+  void Carry(const DesiredState& desired, Touched work, absl::Time now);
   absl::Status ReadFirewall();
+  // `retry`: it failed, and may be tried again.
+  void ReadFirewallIfStale(bool retry, absl::Time now);
+  // Tells how the kernel's elements differ from what we believed, and looks at those.
+  void CompareElements(const std::vector<Element>& elements);
+  VipRoute RouteTo(const IpAddress& vip) const;
+
+  // What others have changed.
+  void CheckRoutes(absl::Time now);
+  void Audit(absl::Time now);
+  // Whether there are fewer virtual servers than there should be, as far as that is seen cheaply.
+  bool SeesFlush();
+  // Looks at one, if it is Fairlead's and known.
+  void Look(const ipvs::VirtualServerKey& key);
+  // False if it is not there, or cannot be read.
+  bool CheckServer(const ipvs::VirtualServerKey& key);
+  void CheckAllServers();
+  // `found` unset: it is gone.
+  void CompareServer(const ipvs::VirtualServerKey& key,
+                     const std::optional<ActualVirtualServer>& found);
+
+  // The account of virtual servers.
+  void SetActual(const ipvs::VirtualServerKey& key, ActualVirtualServer server);
+  void EraseActual(const ipvs::VirtualServerKey& key);
+
+  // Decides which of the virtual servers that nobody wants retire, and adds what depends on that.
+  void DecideRetiring(const DesiredState& desired, Touched& work);
+  bool HasToRetire(const ipvs::VirtualServerKey& key);
+  bool IsRetiring(const ipvs::VirtualServerKey& key) const;
+  // Wanted by a Service, or needed by a virtual server that retires.
+  bool Wants(const DesiredState& desired, const Element& element) const;
+  bool WantsVip(const DesiredState& desired, const IpAddress& vip) const;
+  // How long a real server of it may drain; `want` null: as when it was last wanted.
+  absl::Duration PatienceOf(const ipvs::VirtualServerKey& key,
+                            const PlannedVirtualServer* want) const;
   // Whether a change that failed may have happened all the same: it is written again, since what we
   // believe to be in the kernel proves nothing.
   bool InDoubt(const Element& element) const;
@@ -179,7 +269,7 @@ class Reconciler {
   void NoteFlows(const ipvs::Operation& operation);
   void ForgetFlows(absl::Time now);
 
-  void NoteLeaving(const ipvs::VirtualServerKey& key, ipvs::Protocol protocol,
+  void NoteLeaving(const ipvs::VirtualServerKey& key, absl::Duration patience,
                    const std::vector<ipvs::RealServerKey>& leaving, absl::Time now);
   void FinishDrains(absl::Time now);
   // It was seen not to be there, though we believed it was.
@@ -202,8 +292,17 @@ class Reconciler {
   // How many of them give each mark.
   absl::flat_hash_map<ipvs::VirtualServerKey, int> given_marks_;
   absl::flat_hash_map<IpAddress, VipRoute> actual_routes_;
-  // Of the marks' virtual servers that were wanted: their keys do not say it.
-  absl::flat_hash_map<ipvs::VirtualServerKey, ipvs::Protocol> mark_protocols_;
+  // How many of the virtual servers are of IPv4, and how many more the kernel counts: somebody else
+  // made those since.
+  uint32_t ipv4_servers_ = 0;
+  uint32_t more_ipv4_servers_ = 0;
+  // What the key does not say of a virtual server that was wanted: of those with marks, and those
+  // with a drain timeout of their own.
+  struct Traits {
+    ipvs::Protocol protocol = ipvs::Protocol::kTcp;
+    std::optional<absl::Duration> drain_timeout;
+  };
+  absl::flat_hash_map<ipvs::VirtualServerKey, Traits> traits_;
 
   // Found at the start, or by reading the firewall again.
   Touched found_;
@@ -215,19 +314,42 @@ class Reconciler {
   std::set<ipvs::VirtualServerKey> unread_servers_;
   // Virtual servers that were found without a record of ownership.
   std::set<ipvs::VirtualServerKey> foreign_servers_;
+  // The account of elements is that of the kernel.
+  bool elements_known_ = false;
   // A transaction failed, or the ruleset is another: the sets are read back before the next pass.
   bool firewall_stale_ = false;
+  std::string loaded_ruleset_;
+  // Somebody else was at them: they are read back, but not too often.
+  bool firewall_suspect_ = false;
+  bool routes_suspect_ = false;
+  bool servers_suspect_ = false;
+  absl::Time next_firewall_check_ = absl::InfinitePast();
+  absl::Time next_routes_check_ = absl::InfinitePast();
+  absl::Time next_servers_check_ = absl::InfinitePast();
+  DriftReport drift_;
+  // What is left of this cycle of the audit, last first.
+  std::vector<ipvs::VirtualServerKey> audit_;
+  size_t audit_share_ = 0;  // To be read at each tick.
+  absl::Time next_audit_ = absl::InfinitePast();
+  absl::Time audit_began_ = absl::InfinitePast();
+  absl::Duration audit_took_ = absl::ZeroDuration();
   RetryQueue<ipvs::VirtualServerKey> server_retries_;
   RetryQueue<Element> element_retries_;
   RetryQueue<IpAddress> route_retries_;
   RetryQueue<std::string> general_retries_;
   std::set<FlowMatch> flows_to_forget_;
 
-  // Draining real servers of each virtual server, with their deadlines.
-  std::map<ipvs::VirtualServerKey, std::map<ipvs::RealServerKey, absl::Time>> drains_;
+  Drains drains_;
   absl::Time next_drain_poll_ = absl::InfiniteFuture();
-  // Virtual servers of marks that have lost their last draining real server since the last pass.
+  // Virtual servers of marks, and retiring ones, that have lost their last draining real server
+  // since the last pass.
   std::set<ipvs::VirtualServerKey> drained_;
+  // By their addresses. Whether the address has a route and a guard, as VIPs have.
+  struct RetiringAddress {
+    std::set<ipvs::VirtualServerKey> servers;
+    bool vip = false;
+  };
+  absl::flat_hash_map<IpAddress, RetiringAddress> retiring_;
   std::set<ipvs::VirtualServerKey> taken_over_;
   WriteCounters counters_;
 };

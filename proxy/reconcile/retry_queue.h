@@ -53,6 +53,11 @@ class RetryQueue {
     return next;
   }
 
+  // The clock was set by so much.
+  void ClockStepped(absl::Duration step) {
+    for (auto& [key, entry] : entries_) entry.due += step;
+  }
+
   // Why each failed last.
   std::map<Key, std::string> Reasons() const {
     std::map<Key, std::string> reasons;

@@ -50,10 +50,13 @@ class Stage {
                         .external_ips = {},
                         .slices = {{Endpoint("calm-1"), Endpoint("calm-2")}}};
     manifests_.Write("steady.yaml", steady.Manifest());
-    auto agent = Agent::Start(node(), options());
+    AgentOptions running = options();
+    // What leaves is gone in good time for the end of a test.
+    running.flags = {"--drain-timeout", "20s"};
+    auto agent = Agent::Start(node(), running);
     REQUIRE(agent.ok());
     agent_ = *std::move(agent);
-    REQUIRE(AwaitPlan(node(), options()).empty());
+    REQUIRE(AwaitPlan(node(), options()) == "");
     load_ =
         std::make_unique<LoadGenerator>(*pod().net, LoadOptions{.address = "10.96.7.99",
                                                                 .port = 80,

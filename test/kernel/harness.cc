@@ -11,10 +11,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "ipvs/kernel_table.h"
+#include "ipvs/save_format.h"
 #include "proxy/cli/offline_plan.h"
 #include "proxy/kernel/netlink_routes.h"
 #include "proxy/kernel/nft_firewall.h"
 #include "proxy/plan/plan_output.h"
+#include "proxy/reconcile/dependents.h"
 
 namespace fairlead::lab {
 namespace {
@@ -43,8 +47,23 @@ Lines TableLines(const std::string& text, const std::string& foreign) {
   return lines;
 }
 
-// As `fairlead plan` has it with the agent's flags. In this process: a start of the program takes a
-// while on an emulated machine.
+// Marks are given for as long as a port has its address: what they were before is in the kernel.
+absl::StatusOr<FoundMarks> MarksInKernel(const Node& node) {
+  return node.net->Run([]() -> absl::StatusOr<FoundMarks> {
+    auto firewall = NftFirewall::Open();
+    if (!firewall.ok()) return firewall.status();
+    auto dump = (*firewall)->Dump();
+    if (!dump.ok()) return dump.status();
+    FoundMarks marks;
+    for (const Element& element : *dump) {
+      if (element.set == SetName::kMark) marks.ports[ServerOf(element)] = element.mark;
+    }
+    return marks;
+  });
+}
+
+// As `fairlead plan` has it with the agent's flags, and with the node's marks. In this process: a
+// start of the program takes a while on an emulated machine.
 absl::StatusOr<std::unique_ptr<Planner>> Plan(const Node& node, const AgentOptions& options) {
   CLI::App app;
   fairlead::NodeFlags flags;
@@ -56,9 +75,15 @@ absl::StatusOr<std::unique_ptr<Planner>> Plan(const Node& node, const AgentOptio
   } catch (const CLI::ParseError& error) {
     return absl::InvalidArgumentError(error.what());
   }
+  auto marks = MarksInKernel(node);
+  if (!marks.ok()) return marks.status();
   auto planned = PlanOffline("plan", flags, /*messages=*/nullptr);
-  if (auto* plan = std::get_if<OfflinePlan>(&planned)) return std::move(plan->planner);
-  return absl::UnavailableError("the manifests cannot be planned");
+  auto* plan = std::get_if<OfflinePlan>(&planned);
+  if (plan == nullptr) return absl::UnavailableError("the manifests cannot be planned");
+  auto planner = std::make_unique<Planner>(NodeConfig());
+  planner->RestoreMarks(*std::move(marks));
+  planner->SetConfig(plan->planner->config(), plan->snapshot);
+  return planner;
 }
 
 absl::StatusOr<Lines> RoutesInKernel(const Node& node) {
@@ -85,6 +110,25 @@ absl::StatusOr<Lines> ElementsInKernel(const Node& node) {
     Lines lines;
     for (const Element& element : *dump) lines.insert(element.Format());
     return lines;
+  });
+}
+
+// Virtual servers that nobody wants, with real servers that take no new connections.
+absl::StatusOr<std::vector<ipvs::VirtualServer>> RetiringIn(const Node& node,
+                                                            const DesiredState& desired) {
+  return node.net->Run([&]() -> absl::StatusOr<std::vector<ipvs::VirtualServer>> {
+    auto table = ipvs::KernelTable::Open();
+    if (!table.ok()) return table.status();
+    auto servers = (*table)->Dump();
+    if (!servers.ok()) return servers.status();
+    std::erase_if(*servers, [&](const ipvs::VirtualServer& server) {
+      return server.key.is_mark() || desired.FindVirtualServer(server.key) != nullptr ||
+             server.real_servers.empty() ||
+             std::any_of(server.real_servers.begin(), server.real_servers.end(),
+                         [](const ipvs::RealServer& real) { return real.config.weight != 0; });
+    });
+    for (ipvs::VirtualServer& server : *servers) server.real_servers.clear();
+    return servers;
   });
 }
 
@@ -129,6 +173,15 @@ std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
   const DesiredState& desired = (*planned)->desired();
   const Lines wanted = TableLines(FormatPlanSave(desired), foreign);
   Lines there = TableLines(*table, foreign);
+  std::vector<ipvs::VirtualServer> retiring;
+  if (draining) {
+    auto servers = RetiringIn(node, desired);
+    if (!servers.ok()) return servers.status().ToString();
+    retiring = *std::move(servers);
+  }
+  for (const ipvs::VirtualServer& server : retiring) {
+    there.erase(std::string(absl::StripSuffix(ipvs::FormatSave({&server, 1}), "\n")));
+  }
   std::erase_if(there, [&](const std::string& line) {
     return draining && !wanted.contains(line) &&
            (absl::EndsWith(line, " -w 0") || absl::StartsWith(line, "-A -f "));
@@ -155,6 +208,17 @@ std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
   std::erase_if(*elements, [&](const std::string& line) {
     return draining && !planned_elements.contains(line) && absl::StartsWith(line, "owned_mark");
   });
+  for (const ipvs::VirtualServer& server : retiring) {
+    const ipvs::VirtualServerKey& key = server.key;
+    for (const Element& element : {OwnedElement(key), OpenElement(key), RejectElement(key)}) {
+      elements->erase(element.Format());
+    }
+    if (desired.WantsVip(key.address)) continue;
+    elements->erase(GuardElement(key.address).Format());
+    std::erase_if(*routes, [&](const std::string& line) {
+      return absl::StartsWith(line, absl::StrCat(key.address.Format(), " src "));
+    });
+  }
   return absl::StrCat(Difference("route", planned_routes, *routes),
                       Difference("element", planned_elements, *elements));
 }

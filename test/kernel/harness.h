@@ -43,7 +43,8 @@ AgentOptions OptionsFor(const Folder& work, const std::vector<std::string>& mani
 // `ipvsadm --save -n` prints it, or, where that is right, routes and the elements of the firewall's
 // sets. Lines of ipvsadm with `foreign` in them are not looked at. Empty if it does not differ.
 // While endpoints drain, `draining`, real servers of weight 0 that the plan does not have are no
-// difference, nor are virtual servers for marks.
+// difference, nor are virtual servers for marks, nor those with such real servers only and what
+// they need.
 std::string DifferenceFromPlan(const Node& node, const AgentOptions& options,
                                const std::string& foreign = "192.0.2.", bool draining = false);
 

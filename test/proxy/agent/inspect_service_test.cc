@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 #include <functional>
 #include <map>
+#include <set>
 
 #include "memory_kernel.h"
 #include "proxy/cli/version.h"
@@ -29,7 +30,14 @@ class Inspection {
                         return explanation;
                       },
                   .feed = [this] { return feed; },
-                  .open_table = [this] { return OpenTable(); }}) {
+                  .open_table = [this] { return OpenTable(); },
+                  .wanted = [this] { return wanted; },
+                  .read_kernel = [this] { return kernel; },
+                  .slices = [this](const std::set<ObjectName>& names) { return Slices(names); },
+                  .end_drains =
+                      [this](const std::function<bool(const DrainingServer&)>& which) {
+                        return End(which);
+                      }}) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
@@ -61,17 +69,53 @@ class Inspection {
     return response;
   }
 
+  // The text of each message.
+  Lines Diff() {
+    grpc::ClientContext context;
+    auto reader = stub_->Diff(&context, {});
+    Lines lines;
+    v1::Difference difference;
+    while (reader->Read(&difference)) lines.push_back(difference.DebugString());
+    status = reader->Finish();
+    return lines;
+  }
+
+  std::vector<v1::Drain> Drains() {
+    grpc::ClientContext context;
+    auto reader = stub_->Drains(&context, {});
+    std::vector<v1::Drain> drains;
+    v1::Drain drain;
+    while (reader->Read(&drain)) drains.push_back(drain);
+    status = reader->Finish();
+    return drains;
+  }
+
+  uint32_t EndDrains(const v1::EndDrainsRequest& request) {
+    grpc::ClientContext context;
+    v1::EndDrainsResponse response;
+    status = stub_->EndDrains(&context, request, &response);
+    return response.ended();
+  }
+
   // What the agent wants, as its report has it.
   void Want(const std::vector<std::shared_ptr<const ServicePlan>>& plans) {
     for (const auto& plan : plans) desired_.Update(plan);
     report->plans = plans;
     report->servers = desired_.VirtualServers();
+    wanted->plans = plans;
+    wanted->servers = report->servers;
   }
 
   const ExplainQuery& query() const { return query_; }
 
   absl::StatusOr<AgentReport> report = AgentReport();
   absl::StatusOr<Explanation> explanation = Explanation();
+  absl::StatusOr<WantedState> wanted = WantedState();
+  absl::StatusOr<KernelState> kernel = KernelState();
+  // Of Service shop/cart.
+  absl::StatusOr<Snapshot::Slices> slices = Snapshot::Slices();
+  absl::Status end_status;
+  std::vector<DrainingServer> ended;
   FeedFreshness feed;
   ipvs::MemoryTable table;
   absl::Status open_status;
@@ -81,6 +125,21 @@ class Inspection {
   absl::StatusOr<std::unique_ptr<ipvs::Table>> OpenTable() {
     if (!open_status.ok()) return open_status;
     return std::make_unique<ipvs::MemoryTable>(table);
+  }
+
+  absl::StatusOr<InspectEnvironment::SlicesOfServices> Slices(const std::set<ObjectName>& names) {
+    if (!slices.ok()) return slices.status();
+    InspectEnvironment::SlicesOfServices found;
+    if (names.contains({"shop", "cart"})) found[{"shop", "cart"}] = *slices;
+    return found;
+  }
+
+  absl::StatusOr<size_t> End(const std::function<bool(const DrainingServer&)>& which) {
+    if (!end_status.ok()) return end_status;
+    for (const DrainingServer& drain : wanted->draining) {
+      if (which(drain)) ended.push_back(drain);
+    }
+    return ended.size();
   }
 
   DesiredState desired_;
@@ -487,6 +546,154 @@ TEST_CASE("a status before the first picture has no time") {
   inspection.report = absl::UnavailableError("the agent is stopping");
   inspection.Status();
   CHECK(inspection.status.error_code() == grpc::StatusCode::UNAVAILABLE);
+}
+
+// --- Diff ----------------------------------------------------------------------------------------
+
+TEST_CASE("a difference is told with both sides") {
+  Inspection inspection;
+  inspection.report->programmed = absl::FromUnixSeconds(1);
+  inspection.Want({CartPlan()});
+  Program(inspection.table, CartPlan());
+  inspection.table.Apply({Operation::EditRealServer(kCart, Pod("10.244.1.2"), {.weight = 7})});
+  inspection.kernel->servers = inspection.table.Dump().value();
+  CHECK(inspection.Diff() == Lines{Text<v1::Difference>(R"pb(
+          kind: "real_server"
+          object: "10.244.1.2:8080 of TCP 10.96.0.1:80"
+          service: "shop/cart:http"
+          group: "TCP 10.96.0.1:80"
+          context: "-A -t 10.96.0.1:80 -s rr -p 10800"
+          wanted: "-a -t 10.96.0.1:80 -r 10.244.1.2:8080 -m -w 1"
+          found: "-a -t 10.96.0.1:80 -r 10.244.1.2:8080 -m -w 7"
+        )pb")});
+  CHECK(inspection.status.ok());
+}
+
+TEST_CASE("a difference that cannot be found out is an error") {
+  Inspection inspection;
+  CHECK(inspection.Diff() == Lines{});
+  CHECK(inspection.status.error_code() == grpc::StatusCode::FAILED_PRECONDITION);
+  inspection.report->programmed = absl::FromUnixSeconds(1);
+  inspection.kernel = absl::UnavailableError("interrupted");
+  CHECK(inspection.Diff() == Lines{});
+  CHECK(inspection.status.error_code() == grpc::StatusCode::UNAVAILABLE);
+  CHECK(inspection.status.error_message() == "interrupted");
+}
+
+// --- Drains --------------------------------------------------------------------------------------
+
+// Of an endpoint of shop/cart that terminates, and of a mark that nobody wants.
+void AddDrains(Inspection& inspection) {
+  inspection.Want({CartPlan()});
+  auto slice = std::make_shared<EndpointSlice>();
+  slice->ports = {{.name = "http", .port = 8080}};
+  slice->endpoints = {{.address = Address("10.244.1.9"),
+                       .ready = false,
+                       .terminating = true,
+                       .node_name = "n1",
+                       .target_name = "cart-old"}};
+  inspection.slices = Snapshot::Slices{{{"shop", "cart-1"}, slice}};
+  Program(inspection.table, CartPlan());
+  inspection.table.Apply({Operation::AddRealServer(kCart, Pod("10.244.1.9"), {.weight = 0}),
+                          Operation::AddVirtualServer(Mark(7), {})});
+  REQUIRE(inspection.table.SetConnections(kCart, Pod("10.244.1.9"), 3, 2).ok());
+  inspection.wanted->draining = {
+      {kCart, Pod("10.244.1.9"), absl::FromUnixSeconds(1), absl::FromUnixSeconds(301)},
+      {Mark(7), Pod("10.244.2.9"), absl::FromUnixSeconds(2), absl::InfiniteFuture()}};
+}
+
+TEST_CASE("drains are told with what the plan, the slices and the kernel know of them") {
+  Inspection inspection;
+  AddDrains(inspection);
+  Lines lines;
+  for (const v1::Drain& drain : inspection.Drains()) lines.push_back(drain.DebugString());
+  CHECK(lines == Lines{Text<v1::Drain>(R"pb(
+                         key {
+                           family: IPV4
+                           protocol: TCP
+                           address: "\n`\000\001"
+                           port: 80
+                           endpoint_address: "\n\364\001\t"
+                           endpoint_port: 8080
+                         }
+                         service_namespace: "shop"
+                         service_name: "cart"
+                         port_name: "http"
+                         target_name: "cart-old"
+                         node_name: "n1"
+                         active_connections: 3
+                         inactive_connections: 2
+                         since { seconds: 1 }
+                         until { seconds: 301 }
+                         reason: "terminating"
+                       )pb"),
+                       Text<v1::Drain>(R"pb(
+                         key {
+                           family: IPV4
+                           firewall_mark: 7
+                           endpoint_address: "\n\364\002\t"
+                           endpoint_port: 8080
+                         }
+                         since { seconds: 2 }
+                         reason: "no Service"
+                       )pb")});
+  CHECK(inspection.status.ok());
+}
+
+TEST_CASE("with nothing that drains the kernel is not read") {
+  Inspection inspection;
+  inspection.open_status = absl::UnavailableError("busy");
+  CHECK(inspection.Drains().empty());
+  CHECK(inspection.status.ok());
+}
+
+TEST_CASE("drains that cannot be read are an error") {
+  const absl::Status busy = absl::UnavailableError("busy");
+  const std::vector<std::pair<std::string, std::function<void(Inspection&)>>> rows = {
+      {"plan", [&](Inspection& inspection) { inspection.wanted = busy; }},
+      {"slices", [&](Inspection& inspection) { inspection.slices = busy; }},
+      {"opening the table", [&](Inspection& inspection) { inspection.open_status = busy; }},
+      {"reading the table", [&](Inspection& inspection) { inspection.table.FailReads(busy); }},
+  };
+  for (const auto& [name, fail] : rows) {
+    DYNAMIC_SECTION(name) {
+      Inspection inspection;
+      AddDrains(inspection);
+      fail(inspection);
+      CHECK(inspection.Drains().empty());
+      CHECK(inspection.status.error_code() == grpc::StatusCode::UNAVAILABLE);
+    }
+  }
+}
+
+TEST_CASE("exactly the drains that are named are ended") {
+  Inspection inspection;
+  AddDrains(inspection);
+  const std::vector<v1::Drain> drains = inspection.Drains();
+  REQUIRE(drains.size() == 2);
+  for (const size_t i : {size_t{0}, size_t{1}}) {
+    inspection.ended.clear();
+    v1::EndDrainsRequest request;
+    *request.add_endpoints() = drains[i].key();
+    CHECK(inspection.EndDrains(request) == 1);
+    CHECK(inspection.ended == std::vector<DrainingServer>{inspection.wanted->draining[i]});
+  }
+  inspection.ended.clear();
+  CHECK(inspection.EndDrains({}) == 0);
+  CHECK(inspection.ended.empty());
+}
+
+TEST_CASE("an end of drains that cannot be is an error") {
+  Inspection inspection;
+  AddDrains(inspection);
+  v1::EndDrainsRequest request;
+  request.add_endpoints()->set_firewall_mark(7);
+  inspection.EndDrains(request);
+  CHECK(inspection.status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+  inspection.end_status = absl::UnavailableError("the agent is busy");
+  inspection.EndDrains({});
+  CHECK(inspection.status.error_code() == grpc::StatusCode::UNAVAILABLE);
+  CHECK(inspection.ended.empty());
 }
 
 }  // namespace

@@ -20,13 +20,13 @@ ObjectName ParseName(const std::string& name) {
 
 }  // namespace
 
-TestAgent::TestAgent(NodeSettings settings, MemoryKernel kernel)
+TestAgent::TestAgent(NodeSettings settings, MemoryKernel kernel, Life life)
     : kernel(std::move(kernel)),
       addresses(std::vector<NodeAddress>{{Address("192.168.1.1"), "eth0"}}),
       schedulers({{"rr", absl::OkStatus()}, {"lc", absl::OkStatus()}, {"mh", absl::OkStatus()}}),
       reconciler(this->kernel.table, this->kernel.firewall, this->kernel.routes,
                  this->kernel.conntrack, {}),
-      agent(std::move(settings), MakeEnvironment(), reconciler,
+      agent(std::move(settings), MakeEnvironment(life), reconciler,
             {.health = health, .health_checks = health_checks_, .metrics = metrics}) {
   spdlog::set_default_logger(std::make_shared<spdlog::logger>(
       "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log_)));
@@ -35,8 +35,8 @@ TestAgent::TestAgent(NodeSettings settings, MemoryKernel kernel)
 
 TestAgent::~TestAgent() { spdlog::set_default_logger(std::make_shared<spdlog::logger>("none")); }
 
-AgentEnvironment TestAgent::MakeEnvironment() {
-  return {
+AgentEnvironment TestAgent::MakeEnvironment(Life life) {
+  AgentEnvironment environment{
       .now = [this] { return real_clock ? absl::Now() : now; },
       .take_update =
           [this] {
@@ -58,6 +58,25 @@ AgentEnvironment TestAgent::MakeEnvironment() {
           },
       .prepare = [this] { ++prepared; },
   };
+  if (life == Life::kQuiet) return environment;
+  environment.repair_settings = [this](DriftReport& drift) {
+    if (setting == "1") return;
+    drift.Add(DriftKind::kSysctl, [&] { return absl::StrCat("a.setting was ", setting); });
+    setting = "1";
+  };
+  environment.take_over = [this] {
+    ++take_overs;
+    return take_over_failures-- <= 0;
+  };
+  environment.uptime = [this] { return now - absl::UnixEpoch() - clock_step; };
+  environment.load_drains = [this] { return saved_drains; };
+  environment.save_drains = [this](const std::vector<DrainingServer>& drains) {
+    ++drain_saves;
+    if (drain_saves_fail) return false;
+    saved_drains = drains;
+    return true;
+  };
+  return environment;
 }
 
 void TestAgent::Put(FeedUpdate update) {

@@ -26,9 +26,13 @@ struct Acknowledgement {
 // Node n1 at 192.168.1.1, whose kernel has rr, lc and mh. Log messages go to `log`.
 class TestAgent {
  public:
+  // What it is given of the life of a node: none, so that it has nothing to do by itself, or
+  // settings to repair and a place for its drains.
+  enum class Life { kQuiet, kFull };
+
   // Over what a kernel has already.
   explicit TestAgent(NodeSettings settings = {.node_name = "n1"},
-                     MemoryKernel kernel = MemoryKernel());
+                     MemoryKernel kernel = MemoryKernel(), Life life = Life::kQuiet);
   ~TestAgent();
 
   // For the next pass.
@@ -50,13 +54,23 @@ class TestAgent {
   Lines probes;
   int prepared = 0;
   bool real_clock = false;
+  // The one kernel setting, which has to be "1".
+  std::string setting = "1";
+  std::vector<DrainingServer> saved_drains;
+  int drain_saves = 0;
+  bool drain_saves_fail = false;
+  // By how much `now` was set.
+  absl::Duration clock_step;
+  // Attempts to take over that are still to fail, and those that were made.
+  int take_over_failures = 0;
+  int take_overs = 0;
   NodeHealth health{absl::Seconds(30)};
   AgentMetrics metrics;
   MemoryListeners listeners{{Address("192.168.1.1")}};
   std::function<void()> on_acknowledge = [] {};
 
  private:
-  AgentEnvironment MakeEnvironment();
+  AgentEnvironment MakeEnvironment(Life life);
 
   std::mutex mutex_;
   std::optional<FeedUpdate> update_;

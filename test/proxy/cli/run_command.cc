@@ -60,6 +60,10 @@ Outcome RunCommand(const std::string& line) {
   AddPlanCommand(app, run);
   AddExplainCommand(app, run);
   AddListCommand(app, run);
+  AddDiffCommand(app, run);
+  AddDrainCommand(app, run);
+  AddCleanupCommand(app, run);
+  AddDoctorCommand(app, run);
   app.parse(line);
   Outcome outcome;
   Capture out(stdout);

@@ -32,6 +32,7 @@ Lines Numbers(const AgentMetrics& metrics) {
 
 TEST_CASE("metrics are 0 until they are set, and there from the start") {
   CHECK(Numbers(AgentMetrics()) == Lines{
+                                       "fairlead_audit_cycle_seconds 0",
                                        "fairlead_conntrack_flows_deleted_total 0",
                                        "fairlead_feed_age_seconds 0",
                                        "fairlead_feed_connected 0",
@@ -64,6 +65,11 @@ TEST_CASE("metrics are what they were set to") {
   metrics.SetKernelWrites({.ipvs = 10, .elements = 20, .routes = 30});
   metrics.SetHealthCheckPortProblems(5);
   metrics.SetConntrackFlowsDeleted(6);
+  metrics.SetAuditCycle(absl::Seconds(10));
+  metrics.SetFirstSync(FirstSync::kDns, absl::Milliseconds(1500));
+  metrics.CountRepairs("route", 3);
+  metrics.CountRepairs("route", 2);
+  metrics.SetShadowDifferences("element", 2);
   metrics.ObserveSync(absl::Milliseconds(3));
   metrics.ObserveSync(absl::Milliseconds(5));
   metrics.ObserveProgramming(absl::Seconds(2));
@@ -75,17 +81,21 @@ TEST_CASE("metrics are what they were set to") {
                    .saved = true},
                   now);
   CHECK(Numbers(metrics) == Lines{
+                                "fairlead_audit_cycle_seconds 10",
                                 "fairlead_conntrack_flows_deleted_total 6",
                                 "fairlead_feed_age_seconds 7",
                                 "fairlead_feed_connected 1",
                                 "fairlead_feed_revision 40",
                                 "fairlead_feed_revisions_behind 2",
                                 "fairlead_feed_saved_picture 1",
+                                R"(fairlead_first_sync_seconds{part="dns"} 1.5)",
                                 "fairlead_health_check_port_problems 5",
                                 R"(fairlead_kernel_writes_total{kind="element"} 20)",
                                 R"(fairlead_kernel_writes_total{kind="ipvs"} 10)",
                                 R"(fairlead_kernel_writes_total{kind="route"} 30)",
+                                R"(fairlead_repairs_total{kind="route"} 5)",
                                 R"(fairlead_service_conflicts{name="cart",namespace="shop"} 3)",
+                                R"(fairlead_shadow_differences{kind="element"} 2)",
                                 "fairlead_sync_failures 4",
                                 "fairlead_sync_last_timestamp_seconds 1700000000.5",
                                 R"(fairlead_table_size{kind="draining_real_server"} 4)",
@@ -119,6 +129,7 @@ TEST_CASE("every family has its type, and a sentence of help") {
     CHECK((absl::StartsWith(words[2], "fairlead_") || absl::StartsWith(words[2], "kubeproxy_")));
   }
   CHECK(types == std::map<std::string, std::string>{
+                     {"fairlead_audit_cycle_seconds", "gauge"},
                      {"fairlead_conntrack_flows_deleted_total", "counter"},
                      {"fairlead_feed_age_seconds", "gauge"},
                      {"fairlead_feed_connected", "gauge"},

@@ -2,6 +2,9 @@
 
 #include <catch2/catch.hpp>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
 namespace fairlead {
 
 std::ostream& operator<<(std::ostream& out, const NodeHealth::Verdict& verdict) {
@@ -110,6 +113,54 @@ TEST_CASE("other paths are not found") {
   CAPTURE(path);
   CHECK(AnswerNodeHealth(path, {}, kFeed, kStart) ==
         HttpResponse{404, {{"Content-Type", "text/plain"}}, "not found\n"});
+}
+
+TEST_CASE("an agent is ready from the first time that all changes were carried out") {
+  NodeHealth health(kSyncPeriod);
+  CHECK_FALSE(health.programmed());
+  health.ChangePending(kStart);
+  CHECK_FALSE(health.programmed());
+  health.ChangesDone(kStart);
+  CHECK(health.programmed());
+  health.ChangePending(kStart);
+  CHECK(health.programmed());
+}
+
+TEST_CASE("readiness says what is waited for") {
+  struct Case {
+    std::string name;
+    FeedFreshness feed;
+    std::string waits_for;
+  };
+  const std::vector<Case> cases = {
+      {"nobody is known", {}, "a feeder"},
+      {"a feeder is away",
+       {.feeder = "10.0.0.5:10270"},
+       "a connection: 10.0.0.5:10270 does not answer"},
+      {"a feeder has no picture",
+       {.connected = true, .feeder = "in process"},
+       "the first complete picture of in process"},
+      {"the kernel is being written",
+       {.connected = true, .feeder = "f", .current_as_of = kStart},
+       "the kernel, which gets the first picture"},
+      {"the kernel is being written from disk",
+       {.feeder = "f", .current_as_of = kStart, .saved = true},
+       "the kernel, which gets the saved picture"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.name);
+    CHECK(DescribeWait(c.feed) == c.waits_for);
+    const HttpResponse waiting = AnswerReadiness(/*programmed=*/false, c.feed, kStart);
+    CHECK(waiting.status == 503);
+    CHECK(absl::StartsWith(waiting.body, absl::StrCat(R"({"ready":false,"waitsFor":")", c.waits_for,
+                                                      R"(","currentTime":)")));
+    CHECK(AnswerReadiness(/*programmed=*/true, c.feed, kStart).status == 200);
+  }
+  CHECK(AnswerReadiness(/*programmed=*/true, kFeed, kStart + absl::Seconds(1)) ==
+        HttpResponse{
+            200,
+            {{"Content-Type", "application/json"}, {"X-Content-Type-Options", "nosniff"}},
+            R"({"ready":true,"currentTime":"2023-11-14T22:13:21Z")" + std::string(kFeedJson)});
 }
 
 TEST_CASE("an agent that never was done says so by the year 1") {

@@ -46,7 +46,7 @@ TEST_CASE("a real server that leaves gets weight 0 and stays as long as it has c
   DrainingNode node;
   CHECK(node.TakeOperations() == Operations{kQuiet});
   CHECK(node.reconciler().Draining() ==
-        std::vector<DrainingServer>{{kWeb, kLeaves, node.now + absl::Minutes(5)}});
+        std::vector<DrainingServer>{{kWeb, kLeaves, node.now, node.now + absl::Minutes(5)}});
   for (int i = 0; i < 10; ++i) {
     CHECK(node.Wait() == kDrainPoll);
     node.Advance(kDrainPoll);
@@ -114,6 +114,99 @@ TEST_CASE("datagrams have no connections to wait for") {
   CHECK(node.Actual() == node.Wanted());
 }
 
+TEST_CASE("a restart that is told of the drains goes on with them") {
+  DrainingNode node;
+  const std::vector<DrainingServer> before = node.reconciler().Draining();
+  node.TakeOperations();
+  node.Advance(absl::Minutes(4));
+  REQUIRE(node.Restart().ok());
+  node.reconciler().RestoreDrains(before);
+  node.Reconcile();
+  CHECK(node.reconciler().Draining() == before);
+  node.Advance(absl::Minutes(1) - kDrainPoll);
+  CHECK(node.TakeOperations() == Operations{});
+  node.Advance(kDrainPoll);
+  CHECK(node.TakeOperations() == Operations{kDelete});
+}
+
+TEST_CASE("drains of a former run concern nobody who leaves later") {
+  TestNode node;
+  const auto put = [&](const Lines& pods) { node.Put(MakePlan("web", {Vip(kWeb, pods)})); };
+  put({"10.244.1.2", "10.244.2.2"});
+  REQUIRE(node.kernel.table.SetConnections(kWeb, kLeaves, 1, 0).ok());
+  REQUIRE(node.Restart().ok());
+  node.reconciler().RestoreDrains(
+      {{kWeb, kLeaves, node.now - absl::Hours(1), node.now - absl::Minutes(55)}});
+  node.Reconcile();
+  put({"10.244.1.2"});
+  CHECK(node.reconciler().Draining() ==
+        std::vector<DrainingServer>{{kWeb, kLeaves, node.now, node.now + absl::Minutes(5)}});
+}
+
+TEST_CASE("a drain of a former run is none any more once its endpoint is wanted, though held") {
+  TestNode node;
+  const auto put = [&](const Lines& pods) { node.Put(MakePlan("web", {Vip(kWeb, pods)})); };
+  put({"10.244.1.2", "10.244.2.2"});
+  REQUIRE(node.kernel.table.SetConnections(kWeb, kLeaves, 1, 0).ok());
+  REQUIRE(node.Restart().ok());
+  node.reconciler().RestoreDrains(
+      {{kWeb, kLeaves, node.now - absl::Hours(1), node.now - absl::Minutes(55)}});
+  node.reconciler().HoldRemovals(true);
+  node.Reconcile(node.Everything());
+  put({"10.244.1.2"});
+  CHECK(node.reconciler().Draining() ==
+        std::vector<DrainingServer>{{kWeb, kLeaves, node.now, node.now + absl::Minutes(5)}});
+}
+
+TEST_CASE("a Service's own timeout counts, a shorter one for drains that are under way too") {
+  TestNode node({.udp_drain_timeout = absl::Seconds(7)});
+  struct Case {
+    std::string name;
+    VirtualServerKey key;
+    std::optional<absl::Duration> own;
+    absl::Duration expected;
+  };
+  for (const Case& c : std::vector<Case>{
+           {"TCP", kWeb, std::nullopt, absl::Minutes(5)},
+           {"UDP", Udp("10.96.0.10", 53), std::nullopt, absl::Seconds(7)},
+           {"TCP of its own", Tcp("10.96.0.2", 80), absl::Seconds(20), absl::Seconds(20)},
+           {"UDP of its own", Udp("10.96.0.11", 53), absl::Seconds(1), absl::Seconds(1)},
+       }) {
+    INFO(c.name);
+    const auto put = [&](const Lines& pods, std::optional<absl::Duration> own) {
+      PlannedVirtualServer server = Vip(c.key, pods);
+      server.drain_timeout = own;
+      node.Put(MakePlan("web", {server}));
+    };
+    put({"10.244.1.2", "10.244.2.2"}, c.own);
+    REQUIRE(node.kernel.table.SetConnections(c.key, kLeaves, 1, 0).ok());
+    put({"10.244.1.2"}, c.own);
+    const auto expect = [&](absl::Duration patience) {
+      CHECK(node.reconciler().Draining() ==
+            std::vector<DrainingServer>{{c.key, kLeaves, node.now, node.now + patience}});
+    };
+    expect(c.expected);
+    put({"10.244.1.2"}, absl::Milliseconds(900));
+    expect(absl::Milliseconds(900));
+    put({"10.244.1.2"}, absl::Hours(1));
+    expect(absl::Milliseconds(900));
+    node.Remove("web");
+    REQUIRE(node.Settle());
+  }
+}
+
+TEST_CASE("a drain that is ended takes its connections along") {
+  DrainingNode node;
+  node.TakeOperations();
+  const auto is_other = [](const DrainingServer& drain) { return drain.real_server == kStays; };
+  CHECK(node.reconciler().EndDrains(is_other, node.now) == 0);
+  CHECK(node.reconciler().EndDrains([](const DrainingServer&) { return true; }, node.now) == 1);
+  CHECK(node.Wait() <= absl::ZeroDuration());
+  node.Reconcile();
+  CHECK(node.TakeOperations() == Operations{kDelete});
+  CHECK(node.reconciler().Draining().empty());
+}
+
 TEST_CASE("a restart goes on with the drain, to its end or to a deadline of its own") {
   for (const bool ends : {true, false}) {
     INFO(ends);
@@ -126,7 +219,7 @@ TEST_CASE("a restart goes on with the drain, to its end or to a deadline of its 
     CHECK(node.reconciler().counters() == WriteCounters{});
     // Nobody knows since when it drains.
     CHECK(node.reconciler().Draining() ==
-          std::vector<DrainingServer>{{kWeb, kLeaves, node.now + absl::Minutes(5)}});
+          std::vector<DrainingServer>{{kWeb, kLeaves, node.now, node.now + absl::Minutes(5)}});
     if (ends) {
       node.Connect(kLeaves, 0, 0);
     } else {
@@ -137,14 +230,6 @@ TEST_CASE("a restart goes on with the drain, to its end or to a deadline of its 
     CHECK(node.TakeOperations() == Operations{kDelete});
     CHECK(node.Actual() == node.Wanted());
   }
-}
-
-TEST_CASE("a Service that goes takes what drains along") {
-  DrainingNode node;
-  node.Remove("web");
-  CHECK(node.Actual() == Lines{});
-  CHECK(node.reconciler().Draining().empty());
-  CHECK(node.reconciler().NextWake() == absl::InfiniteFuture());
 }
 
 TEST_CASE("the last endpoint drains as well") {

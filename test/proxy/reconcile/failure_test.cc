@@ -160,9 +160,11 @@ TEST_CASE("what cannot be read back is not believed: it is read before the next 
     node.kernel.table.FailReads(absl::UnavailableError("busy"));
     node.kernel.table.ClearOperations();
     node.Put(other);
-    CHECK(node.kernel.table.operations().size() == 1);
+    // What is removed retires, as its connections cannot be seen: a weight for each real server.
+    const size_t attempts = other->empty() ? 2 : 1;
+    CHECK(node.kernel.table.operations().size() == attempts);
     node.Put(Web());
-    CHECK(node.kernel.table.operations().size() == 1);
+    CHECK(node.kernel.table.operations().size() == attempts);
     CHECK(node.Failures() == Lines{"TCP 10.96.0.1:80: busy"});
     node.kernel.table.ClearFailures();
     CHECK(Violations(node.kernel, {}) == Lines{});

@@ -467,7 +467,7 @@ TEST_CASE("endpoints of marks drain as others do, those of datagrams at once") {
     if (protocol == ipvs::Protocol::kTcp) {
       CHECK(node.reconciler().Draining() ==
             std::vector<DrainingServer>{
-                {Mark(kMark), Pod("10.244.2.2"), node.now + absl::Minutes(5)}});
+                {Mark(kMark), Pod("10.244.2.2"), node.now, node.now + absl::Minutes(5)}});
     } else {
       CHECK(node.reconciler().Draining().empty());
       CHECK(node.Actual() == node.Wanted());

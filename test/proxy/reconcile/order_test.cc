@@ -197,5 +197,41 @@ TEST_CASE("after a crash at any step a new start goes back where it is wanted so
   }
 }
 
+TEST_CASE("a VIP in use is never shut: another proxy's, or after a flush of the firewall") {
+  const ipvs::VirtualServerKey key = Tcp("10.96.0.1", 80);
+  const auto plan = MakePlan("web", {Vip(key, {"10.244.1.2"})});
+  TestNode node;
+  node.kernel.table.Apply({{ipvs::Operation::AddVirtualServer(key, plan->virtual_servers[0].config),
+                            ipvs::Operation::AddRealServer(key, Pod("10.244.1.2"), {})}});
+  REQUIRE(node.Restart().ok());
+  int looks = 0;
+  const Lines open = {"10.244.1.2:8080"};
+  node.tap.after_write = [&](const std::string& what) {
+    INFO(what);
+    const Lines reached = Reach(node.kernel, key, Sender::kOutside);
+    CHECK((reached == open || reached == Lines{"not ours"}));
+    ++looks;
+  };
+  node.Put(plan);
+  CHECK(Reach(node.kernel, key, Sender::kOutside) == open);
+  CHECK(looks > 0);
+
+  REQUIRE(node.kernel.firewall
+              .Apply({{{ElementChange::Verb::kDelete, OwnedElement(key)},
+                       {ElementChange::Verb::kDelete,
+                        {.set = SetName::kOpen,
+                         .address = key.address,
+                         .protocol = key.protocol,
+                         .port = key.port}},
+                       {ElementChange::Verb::kDelete,
+                        {.set = SetName::kGuarded, .address = key.address}}}})
+              .ok());
+  looks = 0;
+  node.reconciler().SuspectFirewall();
+  node.Reconcile();
+  CHECK(node.Actual() == node.Wanted());
+  CHECK(looks > 0);
+}
+
 }  // namespace
 }  // namespace fairlead::testing

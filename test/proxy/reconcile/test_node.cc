@@ -2,19 +2,20 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proxy/kernel/ruleset.h"
 
 namespace fairlead::testing {
 
-TestNode::TestNode() : ruleset(RulesetText({})) {
+TestNode::TestNode(ReconcilerOptions reconciler_options)
+    : ruleset(RulesetText({})), options(std::move(reconciler_options)) {
   if (absl::Status status = Restart(); !status.ok()) throw std::runtime_error(status.ToString());
 }
 
 absl::Status TestNode::Restart() {
-  reconciler_ =
-      std::make_unique<Reconciler>(table_, firewall_, routes_, conntrack_, ReconcilerOptions());
+  reconciler_ = std::make_unique<Reconciler>(table_, firewall_, routes_, conntrack_, options);
   reconciler_->SetRuleset(ruleset);
   absl::Status status = reconciler_->Adopt();
   reconciler_->SetRouteSources(sources);

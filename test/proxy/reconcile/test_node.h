@@ -14,7 +14,7 @@ namespace fairlead::testing {
 class TestNode {
  public:
   // Has adopted an empty kernel.
-  TestNode();
+  explicit TestNode(ReconcilerOptions options = {});
 
   // Another Reconciler in the place of this one, as after a restart of the agent; adopts.
   absl::Status Restart();
@@ -45,7 +45,8 @@ class TestNode {
   Tap tap;
   DesiredState desired;
   absl::Time now = absl::FromUnixSeconds(1'700'000'000);
-  std::string ruleset;  // Given to the Reconciler when it starts.
+  std::string ruleset;        // Given to the Reconciler when it starts.
+  ReconcilerOptions options;  // Given to it too.
   std::vector<IpAddress> sources = {Address("192.168.1.1"), Address("fd00:1::1")};
 
  private:
