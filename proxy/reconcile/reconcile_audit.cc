@@ -67,10 +67,11 @@ void Reconciler::CheckRoutes(absl::Time now) {
     drift_.Add(DriftKind::kRoute,
                [&] { return absl::StrCat("route ", vip.Format(), " was ", what()); });
   };
-  for (const auto& [vip, route] : found) {
-    const auto had = actual_routes_.find(vip);
+  for (const auto& entry : found) {
+    const VipRoute& route = entry.second;
+    const auto had = actual_routes_.find(route.vip);
     if (had != actual_routes_.end() && had->second == route) continue;
-    note(vip, [&]() -> std::string {
+    note(route.vip, [&]() -> std::string {
       if (had == actual_routes_.end()) return "there, put by somebody else";
       return absl::StrCat("with source ", route.source ? route.source->Format() : "none");
     });
