@@ -88,9 +88,10 @@ HttpResponse AnswerReadiness(bool programmed, const FeedFreshness& feed, absl::T
 }
 
 std::string DescribeWait(const FeedFreshness& feed) {
-  if (feed.current_as_of != absl::InfinitePast()) {
-    return feed.saved ? "the kernel, which gets the saved picture"
-                      : "the kernel, which gets the first picture";
+  if (feed.saved) return "the kernel, which gets the saved picture";
+  // A feeder that has nothing is level with its agents.
+  if (feed.current_as_of != absl::InfinitePast() && feed.revision > 0) {
+    return "the kernel, which gets the first picture";
   }
   if (feed.connected) return absl::StrCat("the first complete picture of ", feed.feeder);
   if (feed.feeder.empty()) return "a feeder";

@@ -86,9 +86,9 @@ struct ReconcileFailure {
 
 // Works in an order in which no VIP is without its guard and no virtual server without its record
 // of ownership, wherever it is interrupted:
-//   adding    ownership, guard, masquerade, sources; virtual servers of marks; marks, drops; virtual
-//             servers of addresses; open port (with the guard where its virtual server is there
-//             already); route
+//   adding    ownership, guard, masquerade, sources; virtual servers of marks; marks, drops;
+//             virtual servers of addresses; open port (with the guard where its virtual server is
+//             there already); route
 //   removing  route; open port; virtual servers of addresses; marks, drops; virtual servers of
 //             marks; the rest of the firewall, ownership with it
 // Pods and the node so have every endpoint of an address while it changes over to local ones.

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "test/kernel/harness.h"
 #include "test/lab/http_client.h"
@@ -235,6 +236,24 @@ TEST_CASE("Both families are served alike") {
   Shop shop;
   CheckFamily(shop, false);
   CheckFamily(shop, true);
+}
+
+TEST_CASE("lo goes down and takes the routes of IPv6 with it, and they come back") {
+  FAIRLEAD_NEEDS_IPVS();
+  Shop shop;
+  const NetNamespace& net = *shop.cluster->node(1).net;
+  const std::string vip = shop.Address("web", true);
+  const auto route = [&] { return Shell(net, "ip -6 route show table local " + vip); };
+  REQUIRE(absl::StrContains(route().value_or(""), vip));
+  // For so long that repairs fail meanwhile.
+  REQUIRE(Shell(net, "ip link set lo down").ok());
+  CHECK(route().value_or("failed") == "");
+  CHECK(WaitUntil(Agent::kPatience, [&] {
+    return absl::StrContains(shop.agents[0]->process().Log(), "Network is down");
+  }));
+  REQUIRE(Shell(net, "ip link set lo up").ok());
+  CHECK(WaitUntil(Agent::kPatience, [&] { return absl::StrContains(route().value_or(""), vip); }));
+  CHECK(Ask(*shop.cluster->pod("client-1").net, vip, 80).names == Names{"web-1", "web-2"});
 }
 
 TEST_CASE("An endpoint that leaves keeps its connections and gets no new ones") {

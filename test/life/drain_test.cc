@@ -52,10 +52,6 @@ std::string WhereIs(const Stage& stage, const std::string& text) {
 
 bool Eventually(const std::function<bool()>& holds) { return WaitUntil(Agent::kPatience, holds); }
 
-std::string Since(absl::Duration duration) {
-  return absl::FormatDuration(absl::Trunc(duration, absl::Milliseconds(1)));
-}
-
 // The manifest with an annotation of the Service.
 void WriteAnnotated(const Stage& stage, const ServiceShape& shape, const std::string& annotation) {
   std::string text = shape.Manifest();
@@ -136,7 +132,7 @@ TEST_CASE("A deleted Service keeps its connections until the deadline and takes 
   held.Stop();
   Conclude({.name = "a Service is deleted, the others",
             .traffic = CheckUnharmed(others.Stop()),
-            .counted = absl::StrCat("its 4 connections lived for ", Since(soonest),
+            .counted = absl::StrCat("its 4 connections lived for ", Brief(soonest),
                                     ", drain timeout ", absl::FormatDuration(kTimeout))});
 }
 
@@ -160,7 +156,7 @@ TEST_CASE("A deleted Service goes as soon as its last connection has ended") {
   const absl::Time ended = absl::Now();
   CHECK(WaitUntil(absl::Minutes(3), [&] { return WhereIs(stage, goes.cluster_ip) == ""; }));
   std::printf("a deleted Service was gone %s after its last connection\n",
-              Since(absl::Now() - ended).c_str());
+              Brief(absl::Now() - ended).c_str());
 }
 
 TEST_CASE("Each Service's endpoint drains for the Service's own time, and may come back") {
@@ -219,9 +215,9 @@ TEST_CASE("Each Service's endpoint drains for the Service's own time, and may co
   Conclude({.name = "endpoints drain, one returns",
             .traffic = total,
             .counted =
-                absl::StrCat("2 ended, after ", Since(*ended(1) - left), " (",
+                absl::StrCat("2 ended, after ", Brief(*ended(1) - left), " (",
                              absl::FormatDuration(kShort), " by annotation) and ",
-                             Since(*ended(0) - left), " (", absl::FormatDuration(kTimeout), ")")});
+                             Brief(*ended(0) - left), " (", absl::FormatDuration(kTimeout), ")")});
 }
 
 TEST_CASE("A client with affinity leaves an endpoint that drains") {
@@ -285,7 +281,7 @@ TEST_CASE("Flows of datagrams leave an endpoint at once, or when --udp-drain-tim
     CHECK(total.failed <= 1);
     Conclude({.name = absl::StrCat("UDP endpoint leaves, ", row.name),
               .traffic = total,
-              .counted = absl::StrCat("its flow moved after ", Since(took))});
+              .counted = absl::StrCat("its flow moved after ", Brief(took))});
   }
 }
 

@@ -129,9 +129,7 @@ TEST_CASE("A node that comes up without a watcher serves from its saved picture"
   REQUIRE(traffic.AwaitAnswers(Agent::kPatience));
   Conclude({.name = "node comes up without a watcher",
             .traffic = CheckUnharmed(traffic.Stop()),
-            .counted = absl::StrCat("first answer ",
-                                    absl::FormatDuration(absl::Trunc(took, absl::Milliseconds(1))),
-                                    " after the agent's start")});
+            .counted = absl::StrCat("first answer ", Brief(took), " after the agent's start")});
 }
 
 }  // namespace

@@ -67,18 +67,18 @@ int64_t SentAgain(int socket) {
   return info.tcpi_total_retrans;
 }
 
-std::string Milliseconds(absl::Duration duration) {
+}  // namespace
+
+std::string Brief(absl::Duration duration) {
   return absl::FormatDuration(absl::Trunc(duration, absl::Milliseconds(1)));
 }
-
-}  // namespace
 
 std::ostream& operator<<(std::ostream& out, const FlowSummary& summary) {
   out << summary.name << ": " << summary.requests << " requests, " << summary.failed << " failed";
   if (summary.held > 0) out << ", " << summary.held << " held, " << summary.lost << " lost";
   if (summary.left_out > 0) out << ", " << summary.left_out << " left out";
-  out << ", worst gap " << Milliseconds(summary.worst_gap) << ", worst latency "
-      << Milliseconds(summary.worst_latency) << ", sent again " << summary.sent_again << ";";
+  out << ", worst gap " << Brief(summary.worst_gap) << ", worst latency "
+      << Brief(summary.worst_latency) << ", sent again " << summary.sent_again << ";";
   for (const auto& [name, count] : summary.by_name) out << " " << name << "=" << count;
   for (const TrafficFailure& failure : summary.failures) {
     out << "\n    " << failure.outcome << ": " << failure.what;
@@ -455,9 +455,9 @@ void Traffic::CountFailure(size_t flow, int held, bool asked, Outcome outcome,
     state.connections[static_cast<size_t>(held)].ended = now;
   }
   if (state.summary.failures.size() >= kMaxFailures) return;
-  std::string text = absl::StrCat(what, ", after ", Milliseconds(now - start_));
+  std::string text = absl::StrCat(what, ", after ", Brief(now - start_));
   if (!notes_.empty()) {
-    absl::StrAppend(&text, ", ", Milliseconds(now - notes_.back().first),
+    absl::StrAppend(&text, ", ", Brief(now - notes_.back().first),
                     " after: ", notes_.back().second);
   }
   state.summary.failures.push_back({now, outcome, std::move(text)});

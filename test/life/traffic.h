@@ -72,6 +72,9 @@ std::ostream& operator<<(std::ostream& out, const FlowSummary& summary);
 // All flows together.
 FlowSummary Total(const std::vector<FlowSummary>& summaries);
 
+// Of a whole number of milliseconds, for people.
+std::string Brief(absl::Duration duration);
+
 // Runs from its construction until Stop, in one thread for each namespace that has clients.
 // Thread-compatible; Note may be called by any thread.
 class Traffic {
