@@ -280,6 +280,7 @@ void Agent::Pass() {
   reconciler_.HoldRemovals(partial_);
   if (ReconcileAll(touched)) quiet = false;
   signs_.health.ChangesDone(programmed_);
+  NoteReady();
   SaveDrains(now);
   TakeOver(now);
   // A look at what is there, and there was nothing.
@@ -473,6 +474,18 @@ void Agent::NoteFirstSync() {
   }
 }
 
+void Agent::NoteReady() {
+  if (ready_) return;
+  const std::vector<const PlannedVirtualServer*> wanted = planner_.desired().VirtualServers();
+  const auto in_place =
+      std::count_if(wanted.begin(), wanted.end(), [this](const PlannedVirtualServer* server) {
+        return reconciler_.IsInPlace(planner_.desired(), server->key);
+      });
+  if (2 * static_cast<size_t>(in_place) < wanted.size()) return;
+  ready_ = true;
+  signs_.health.SetReady();
+}
+
 bool Agent::TellDrift() {
   signs_.metrics.SetAuditCycle(reconciler_.audit_took());
   DriftReport drift = reconciler_.TakeDrift();
@@ -483,14 +496,27 @@ bool Agent::TellDrift() {
   }
   for (const auto& [kind, count] : drift.counts()) {
     signs_.metrics.CountRepairs(FormatDriftKind(kind), count);
-    const std::vector<std::string>& examples = drift.examples().at(kind);
-    for (const std::string& example : examples) spdlog::warn("{}: put right", example);
-    if (count > examples.size()) {
-      spdlog::warn("{} more of this kind ({}): put right", count - examples.size(),
-                   std::string(FormatDriftKind(kind)));
-    }
   }
+  LogDrift(drift, environment_.now());
   return !drift.empty();
+}
+
+void Agent::LogDrift(const DriftReport& drift, absl::Time now) {
+  const char* done = reconciler_.HasFailures() ? "is to be put right" : "put right";
+  for (const auto& [kind, count] : drift.counts()) drift_logs_[kind].untold += count;
+  for (auto& [kind, log] : drift_logs_) {
+    if (log.untold == 0 || now < log.next) continue;
+    log.next = now + kDriftLog;
+    if (const auto examples = drift.examples().find(kind); examples != drift.examples().end()) {
+      for (const std::string& example : examples->second) spdlog::warn("{}: {}", example, done);
+      log.untold -= examples->second.size();
+    }
+    if (log.untold > 0) {
+      spdlog::warn("{} more of this kind ({}): {}", log.untold, std::string(FormatDriftKind(kind)),
+                   done);
+    }
+    log.untold = 0;
+  }
 }
 
 bool Agent::MayTakeOver() const {

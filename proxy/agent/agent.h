@@ -77,12 +77,14 @@ inline constexpr absl::Duration kSettingsCheck = absl::Seconds(10);
 // Between two attempts to take over from another proxy.
 inline constexpr absl::Duration kTakeOverRetry = absl::Seconds(10);
 
+// Between two reports of one kind of change by others: somebody may be at it all the time.
+inline constexpr absl::Duration kDriftLog = absl::Seconds(10);
+
 // Between two savings of the drains: an agent that is killed forgets what it has noted since.
 inline constexpr absl::Duration kDrainSave = absl::Seconds(1);
 
 // Owns the picture, the planner and what follows from them; the thread in Run is the only one that
-// touches them and the reconciler. What
-// wakes, stops or asks it is thread-safe.
+// touches them and the reconciler. What wakes, stops or asks it is thread-safe.
 class Agent {
  public:
   // `reconciler` and `signs` outlive the agent.
@@ -141,7 +143,9 @@ class Agent {
   // Notes what works for the first time.
   void NoteFirstSync();
   bool Works(const ObjectName& service) const;
+  void NoteReady();
   bool TellDrift();
+  void LogDrift(const DriftReport& drift, absl::Time now);
   bool MayTakeOver() const;
   void TakeOver(absl::Time now);
   void SaveDrains(absl::Time now);
@@ -191,6 +195,7 @@ class Agent {
   const absl::Time started_;
   // What has not worked yet since the start.
   std::set<FirstSync> awaited_;
+  bool ready_ = false;
   absl::Time next_settings_check_ = absl::InfinitePast();
   // InfiniteFuture where that is done.
   absl::Time next_take_over_ = absl::InfinitePast();
@@ -206,6 +211,11 @@ class Agent {
   std::map<std::string, std::string> logged_failures_;
   std::set<ipvs::VirtualServerKey> logged_taken_over_;
   std::set<std::string> logged_health_problems_;
+  struct DriftLog {
+    absl::Time next = absl::InfinitePast();
+    uint64_t untold = 0;
+  };
+  std::map<DriftKind, DriftLog> drift_logs_;
 
   std::mutex mutex_;
   std::condition_variable_any changed_;

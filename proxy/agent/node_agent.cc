@@ -250,9 +250,11 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
       {.node_name = options.node.node_name, .agent = absl::StrCat("fairlead/", kVersion)}, mailbox);
   std::function<bool()> take_over;
   if (options.take_over_kube_proxy && !options.shadow) {
-    take_over = [&kernel] {
+    take_over = [&kernel, told = std::string()]() mutable {
       const CleanupReport report = (*kernel)->RemoveKubeProxy();
-      LogReport("kube-proxy", report);
+      // What does not go is tried again, and is told once.
+      const std::string text = FormatCleanupText(report, /*dry_run=*/false);
+      if (std::exchange(told, text) != text) LogReport("kube-proxy", report);
       return report.failed.empty();
     };
   }
@@ -269,7 +271,11 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
        .acknowledge =
            [&](const FeedPosition& position, absl::Duration took,
                const std::vector<ObjectFailure>& failures) {
-             notifier.Programmed(position.revision, failures.size(), absl::Now());
+             if (const NodeReadiness ready = health.readiness(); ready == NodeReadiness::kReady) {
+               notifier.Programmed(position.revision, failures.size(), absl::Now());
+             } else {
+               notifier.Waiting(DescribeWait(ready, {}));
+             }
              // What is only in memory is no answer to a watcher.
              if (!options.shadow) client.Ack(position, took, failures);
            },
@@ -322,7 +328,7 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
                             [&health, &freshness](const HttpRequest& request) {
                               const absl::Time now = absl::Now();
                               if (request.path == "/readyz") {
-                                return AnswerReadiness(health.programmed(), freshness(), now);
+                                return AnswerReadiness(health.readiness(), freshness(), now);
                               }
                               return AnswerNodeHealth(request.path, health.Check(now), freshness(),
                                                       now);

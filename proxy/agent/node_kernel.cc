@@ -12,6 +12,7 @@
 #include "proxy/cleanup/kube_proxy.h"
 #include "proxy/cleanup/nft_tables.h"
 #include "proxy/cleanup/owned.h"
+#include "proxy/cleanup/program.h"
 #include "proxy/cleanup/vip_device.h"
 #include "proxy/inspect/shadow_kernel.h"
 #include "proxy/kernel/address_monitor.h"
@@ -22,6 +23,9 @@
 
 namespace fairlead {
 namespace {
+
+// In which the programs of a take-over have to end: meanwhile the agent does nothing else.
+constexpr absl::Duration kProgramsBudget = absl::Seconds(15);
 
 // Each that cannot be set is told once.
 class Settings {
@@ -117,9 +121,10 @@ class RealNodeKernel : public NodeKernel {
                        {});
   }
   CleanupReport RemoveKubeProxy() override {
-    return fairlead::RemoveKubeProxy(KubeProxyKernel::Of(sockets_.table.get(), *sockets_.firewall,
-                                                         *sockets_.routes, *sockets_.vip_device),
-                                     {.serving = true});
+    auto kernel = KubeProxyKernel::Of(sockets_.table.get(), *sockets_.firewall, *sockets_.routes,
+                                      *sockets_.vip_device);
+    kernel.run = RunProgramsWithin(kProgramsBudget);
+    return fairlead::RemoveKubeProxy(kernel, {.serving = true});
   }
 
  private:

@@ -14,6 +14,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 
 namespace fairlead {
 namespace {
@@ -125,6 +126,18 @@ absl::StatusOr<std::string> RunProgram(const std::vector<std::string>& words,
   const std::string said = ReadAll(messages).substr(0, kMaxMessageBytes);
   return absl::FailedPreconditionError(
       absl::StrCat(words[0], " failed with ", how, ": ", absl::StripAsciiWhitespace(said)));
+}
+
+ProgramRunner RunProgramsWithin(absl::Duration budget) {
+  return [until = absl::Now() + budget](const std::vector<std::string>& words,
+                                        absl::string_view input) -> absl::StatusOr<std::string> {
+    const absl::Duration left = until - absl::Now();
+    if (left <= absl::ZeroDuration()) {
+      return absl::DeadlineExceededError(
+          absl::StrCat(words[0], " was not started: those before it have taken too long"));
+    }
+    return RunProgram(words, input, left);
+  };
 }
 
 }  // namespace fairlead

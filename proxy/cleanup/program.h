@@ -27,4 +27,8 @@ absl::StatusOr<std::string> RunProgram(const std::vector<std::string>& words,
 using ProgramRunner = std::function<absl::StatusOr<std::string>(
     const std::vector<std::string>& words, absl::string_view input)>;
 
+// Runs programs one after another for no longer than `budget` together, from now on. Those for
+// which nothing is left are not started: DEADLINE_EXCEEDED.
+ProgramRunner RunProgramsWithin(absl::Duration budget);
+
 }  // namespace fairlead

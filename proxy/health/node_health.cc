@@ -61,9 +61,15 @@ NodeHealth::Verdict NodeHealth::Check(absl::Time now) const {
           .oldest_pending = oldest_pending_};
 }
 
-bool NodeHealth::programmed() const {
+void NodeHealth::SetReady() {
   std::lock_guard lock(mutex_);
-  return last_done_ != absl::InfinitePast();
+  ready_ = true;
+}
+
+NodeReadiness NodeHealth::readiness() const {
+  std::lock_guard lock(mutex_);
+  if (ready_) return NodeReadiness::kReady;
+  return last_done_ == absl::InfinitePast() ? NodeReadiness::kWaiting : NodeReadiness::kRefused;
 }
 
 HttpResponse AnswerNodeHealth(absl::string_view path, const NodeHealth::Verdict& verdict,
@@ -79,15 +85,19 @@ HttpResponse AnswerNodeHealth(absl::string_view path, const NodeHealth::Verdict&
   return {404, {{"Content-Type", "text/plain"}}, "not found\n"};
 }
 
-HttpResponse AnswerReadiness(bool programmed, const FeedFreshness& feed, absl::Time now) {
-  nlohmann::ordered_json body = {{"ready", programmed}};
-  if (!programmed) body["waitsFor"] = DescribeWait(feed);
+HttpResponse AnswerReadiness(NodeReadiness readiness, const FeedFreshness& feed, absl::Time now) {
+  const bool ready = readiness == NodeReadiness::kReady;
+  nlohmann::ordered_json body = {{"ready", ready}};
+  if (!ready) body["waitsFor"] = DescribeWait(readiness, feed);
   body["currentTime"] = FormatJsonTime(now);
   body["feed"] = DescribeFeed(feed, now);
-  return JsonResponse(programmed, body);
+  return JsonResponse(ready, body);
 }
 
-std::string DescribeWait(const FeedFreshness& feed) {
+std::string DescribeWait(NodeReadiness readiness, const FeedFreshness& feed) {
+  if (readiness == NodeReadiness::kRefused) {
+    return "the kernel, which has refused most of what is wanted: the log says why";
+  }
   if (feed.saved) return "the kernel, which gets the saved picture";
   // A feeder that has nothing is level with its agents.
   if (feed.current_as_of != absl::InfinitePast() && feed.revision > 0) {

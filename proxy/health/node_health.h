@@ -13,6 +13,12 @@
 
 namespace fairlead {
 
+enum class NodeReadiness {
+  kWaiting,  // For a picture.
+  kRefused,  // The kernel has refused most of what is wanted.
+  kReady,    // For good.
+};
+
 // Time is an argument. Thread-safe.
 class NodeHealth {
  public:
@@ -40,14 +46,16 @@ class NodeHealth {
 
   Verdict Check(absl::Time now) const;
 
-  // Whether all changes have been carried out once: from then on the node works, with what it has.
-  bool programmed() const;
+  // Most of what is wanted is in the kernel: from then on the node works, with what it has.
+  void SetReady();
+  NodeReadiness readiness() const;
 
  private:
   const absl::Duration patience_;
   mutable std::mutex mutex_;
   std::optional<absl::Time> oldest_pending_ ABSL_GUARDED_BY(mutex_);
   absl::Time last_done_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  bool ready_ ABSL_GUARDED_BY(mutex_) = false;
   bool eligible_ ABSL_GUARDED_BY(mutex_) = true;
 };
 
@@ -69,12 +77,10 @@ struct FeedFreshness {
 HttpResponse AnswerNodeHealth(absl::string_view path, const NodeHealth::Verdict& verdict,
                               const FeedFreshness& feed, absl::Time now);
 
-// The answer for /readyz: 200 once the kernel has been programmed, from then on for good; before
-// that 503, with what is waited for.
-HttpResponse AnswerReadiness(bool programmed, const FeedFreshness& feed, absl::Time now);
+// The answer for /readyz: 200 for one that is ready; 503 with what is waited for otherwise.
+HttpResponse AnswerReadiness(NodeReadiness readiness, const FeedFreshness& feed, absl::Time now);
 
-// What an agent waits for that has not programmed the kernel yet: "the first complete picture of
-// 10.0.0.5:10270".
-std::string DescribeWait(const FeedFreshness& feed);
+// What an agent waits for that is not ready: "the first complete picture of 10.0.0.5:10270".
+std::string DescribeWait(NodeReadiness readiness, const FeedFreshness& feed);
 
 }  // namespace fairlead

@@ -190,7 +190,7 @@ void Reconciler::Audit(absl::Time now) {
   for (size_t i = 0; i < audit_share_ && !servers_suspect_ && !audit_.empty(); ++i) {
     Look(audit_.back());
     audit_.pop_back();
-    if (absl::Now() - start > kAuditBudget) break;
+    if (absl::Now() - start > options_.tick_budget) break;
   }
   if (!servers_suspect_ || now < next_servers_check_) return;
   servers_suspect_ = false;

@@ -1,6 +1,8 @@
 // The reconciler's work on what leaves: real servers that drain, virtual servers that retire.
 #include <algorithm>
+#include <utility>
 
+#include "absl/time/clock.h"
 #include "proxy/reconcile/dependents.h"
 #include "proxy/reconcile/reconciler.h"
 
@@ -41,7 +43,9 @@ absl::Duration Reconciler::PatienceOf(const VirtualServerKey& key,
 void Reconciler::NoteLeaving(const VirtualServerKey& key, absl::Duration patience,
                              const std::vector<RealServerKey>& leaving, absl::Time now) {
   drains_.Note(key, leaving, patience, now);
-  if (!leaving.empty()) next_drain_poll_ = now;
+  if (leaving.empty()) return;
+  noted_leaving_.insert(key);
+  next_drain_poll_ = std::min(next_drain_poll_, now + kDrainPoll);
 }
 
 bool Reconciler::IsRetiring(const VirtualServerKey& key) const {
@@ -79,7 +83,8 @@ void Reconciler::DecideRetiring(const DesiredState& desired, Touched& work) {
     }
     if (want && !before) continue;
     work.elements.insert(RejectElement(key));
-    if (!want && routed) {
+    // That of one that is wanted again need not be.
+    if (routed) {
       work.vips.insert(key.address);
       work.elements.insert(GuardElement(key.address));
     }
@@ -132,31 +137,59 @@ void Reconciler::ForgetRealServer(const VirtualServerKey& key, const RealServerK
   Remember(Operation::DeleteRealServer(key, real));
 }
 
-void Reconciler::FinishDrains(absl::Time now) {
-  if (drains_.empty()) next_drain_poll_ = absl::InfiniteFuture();
-  if (now < next_drain_poll_) return;
+bool Reconciler::PollDrains(const VirtualServerKey& key, absl::Time now,
+                            std::vector<Operation>& operations) {
   static const std::vector<ipvs::RealServer> kNone;
+  const absl::StatusOr<ipvs::VirtualServer> seen = table_.Get(key);
+  if (!seen.ok() && !absl::IsNotFound(seen.status())) return false;
+  const Drains::OfServer servers = drains_.by_server().at(key);
+  Drains::OfServer present;
+  for (const ipvs::RealServer& real : seen.ok() ? seen->real_servers : kNone) {
+    auto it = servers.find(real.key);
+    if (it == servers.end()) continue;
+    present.insert(*it);
+    if (real.config.weight == 0 &&
+        (it->second.until <= now || real.active_connections + real.inactive_connections == 0)) {
+      operations.push_back(Operation::DeleteRealServer(key, real.key));
+    }
+  }
+  // A deletion that was not answered has happened, or somebody else was at it.
+  for (const auto& [real, drain] : servers) {
+    if (!present.contains(real)) ForgetRealServer(key, real);
+  }
+  drains_.Replace(key, std::move(present));
+  return true;
+}
+
+void Reconciler::FinishDrains(absl::Time now) {
+  const std::set<VirtualServerKey> noted = std::exchange(noted_leaving_, {});
+  const bool poll = now >= next_drain_poll_;
+  if (!poll && noted.empty()) return;
+  // Those that are due, and of the others as many as there is time for, in turn.
+  std::vector<VirtualServerKey> due;
+  std::vector<VirtualServerKey> others;
+  for (const auto& [key, servers] : drains_.by_server()) {
+    if (noted.contains(key) ||
+        std::any_of(servers.begin(), servers.end(),
+                    [now](const auto& entry) { return entry.second.until <= now; })) {
+      due.push_back(key);
+    } else if (poll && (!drain_poll_from_ || key >= *drain_poll_from_)) {
+      others.push_back(key);
+    }
+  }
+  std::vector<VirtualServerKey> looked_at;
   std::vector<Operation> operations;
-  // Changes as we go.
-  const std::map<VirtualServerKey, Drains::OfServer> before = drains_.by_server();
-  for (const auto& [key, servers] : before) {
-    absl::StatusOr<ipvs::VirtualServer> seen = table_.Get(key);
-    if (!seen.ok() && !absl::IsNotFound(seen.status())) continue;  // The next poll tries again.
-    Drains::OfServer present;
-    for (const ipvs::RealServer& real : seen.ok() ? seen->real_servers : kNone) {
-      auto it = servers.find(real.key);
-      if (it == servers.end()) continue;
-      present.insert(*it);
-      if (real.config.weight == 0 &&
-          (it->second.until <= now || real.active_connections + real.inactive_connections == 0)) {
-        operations.push_back(Operation::DeleteRealServer(key, real.key));
-      }
+  for (const VirtualServerKey& key : due) {
+    if (PollDrains(key, now, operations)) looked_at.push_back(key);
+  }
+  const absl::Time start = absl::Now();
+  if (poll) drain_poll_from_.reset();
+  for (size_t i = 0; i < others.size(); ++i) {
+    if (i > 0 && absl::Now() - start >= options_.tick_budget) {
+      drain_poll_from_ = others[i];
+      break;
     }
-    // A deletion that was not answered has happened, or somebody else was at it.
-    for (const auto& [real, drain] : servers) {
-      if (!present.contains(real)) ForgetRealServer(key, real);
-    }
-    drains_.Replace(key, std::move(present));
+    if (PollDrains(others[i], now, operations)) looked_at.push_back(others[i]);
   }
   const std::vector<absl::Status> results = ApplyOperations(operations);
   for (size_t i = 0; i < operations.size(); ++i) {
@@ -165,12 +198,16 @@ void Reconciler::FinishDrains(absl::Time now) {
       drains_.Erase(operations[i].virtual_server, operations[i].real_server);
     }
   }
-  for (const auto& [key, servers] : before) {
+  for (const VirtualServerKey& key : looked_at) {
     // What was only there for them can go; the next pass sees whether it is still wanted.
     if (drains_.by_server().contains(key)) continue;
     if (key.is_mark() || IsRetiring(key)) drained_.insert(key);
   }
-  next_drain_poll_ = drains_.empty() ? absl::InfiniteFuture() : now + kDrainPoll;
+  if (drains_.empty()) {
+    next_drain_poll_ = absl::InfiniteFuture();
+  } else if (poll) {
+    next_drain_poll_ = now + (drain_poll_from_ ? kAuditTick : kDrainPoll);
+  }
 }
 
 }  // namespace fairlead

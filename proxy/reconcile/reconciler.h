@@ -37,8 +37,8 @@ inline constexpr size_t kMaxFlowsToForget = 100'000;
 // How often a part of the virtual servers is audited, and the kernel's count of them looked at.
 inline constexpr absl::Duration kAuditTick = absl::Milliseconds(250);
 
-// How much of a tick an audit may take, so that no change waits long for it and a slow machine
-// has time for others: there the cycle takes longer.
+// How much of a tick an audit, or a look at what drains, may take, so that no change waits long for
+// it and a slow machine has time for others: there the cycle takes longer.
 inline constexpr absl::Duration kAuditBudget = absl::Milliseconds(25);
 
 // Between two readings of all virtual servers, or longer: no more than a twentieth of the time goes
@@ -58,6 +58,8 @@ struct ReconcilerOptions {
   // In which every virtual server that is Fairlead's is read back once, as far as kAuditBudget
   // allows; infinite: none is.
   absl::Duration audit_cycle = absl::InfiniteDuration();
+  // A real clock measures it; at least one virtual server is read each time.
+  absl::Duration tick_budget = kAuditBudget;
   // The kernel's number of IPv4 virtual servers, those of others among them, with marks: so cheap
   // that it is asked at every tick of the audit. Unset: nobody is asked.
   std::function<absl::StatusOr<uint32_t>()> count_ipv4_servers = {};
@@ -272,6 +274,9 @@ class Reconciler {
   void NoteLeaving(const ipvs::VirtualServerKey& key, absl::Duration patience,
                    const std::vector<ipvs::RealServerKey>& leaving, absl::Time now);
   void FinishDrains(absl::Time now);
+  // Adds the real servers of it that have drained; false if it could not be read.
+  bool PollDrains(const ipvs::VirtualServerKey& key, absl::Time now,
+                  std::vector<ipvs::Operation>& operations);
   // It was seen not to be there, though we believed it was.
   void ForgetRealServer(const ipvs::VirtualServerKey& key, const ipvs::RealServerKey& real);
 
@@ -341,6 +346,10 @@ class Reconciler {
 
   Drains drains_;
   absl::Time next_drain_poll_ = absl::InfiniteFuture();
+  // Where a look at what drains goes on that its budget has cut short.
+  std::optional<ipvs::VirtualServerKey> drain_poll_from_;
+  // Real servers of these have begun to drain in this pass.
+  std::set<ipvs::VirtualServerKey> noted_leaving_;
   // Virtual servers of marks, and retiring ones, that have lost their last draining real server
   // since the last pass.
   std::set<ipvs::VirtualServerKey> drained_;

@@ -56,8 +56,7 @@ constexpr char kShowRuleset[] = "nft -t list table inet fairlead";
 struct Harm {
   std::string name;
   std::string command;
-  // One of the kinds by which the repair is counted; others may be counted too. Empty: the kernel
-  // keeps what is Fairlead's.
+  // One of the kinds by which the repair is counted; others may be counted too. Empty: none is.
   std::string kind;
   absl::Duration within = kEditRepaired;
   // It takes something that is not Fairlead's too.
@@ -105,7 +104,8 @@ std::vector<Harm> Harms(const Stage& stage) {
                     " dev lo table local proto 119 src 192.0.2.7"),
        "route"},
       {"lo down and up", "ip link set lo down; ip link set lo up", "", kEditRepaired, true},
-      {"the node's address taken and given back", kLoseAddress, "route", kEditRepaired, true},
+      // The agent follows the node's addresses, and so puts back what went with one.
+      {"the node's address taken and given back", kLoseAddress, "", kEditRepaired, true},
   };
   std::vector<std::string> settings;
   for (const Sysctl& sysctl : RequiredSysctls({IpFamily::kIpv4, IpFamily::kIpv6})) {
@@ -197,7 +197,7 @@ TEST_CASE("What somebody changes by hand is repaired, and what is theirs is left
     all.push_back(total);
     lines.push_back(absl::StrCat(
         harm.name, ": ",
-        harm.kind.empty() ? "nothing to repair" : absl::StrCat("repaired after ", Brief(took)),
+        harm.kind.empty() ? "no repair counted" : absl::StrCat("repaired after ", Brief(took)),
         "; ", total.failed, " of ", total.requests, " requests failed, ", total.lost, " of ",
         total.held, " connections lost, worst gap ", Brief(total.worst_gap)));
     std::printf("%s\n", lines.back().c_str());

@@ -90,6 +90,28 @@ TEST_CASE("of very many changes the log has a few, and how many more") {
         Lines{"warning: 5 more of this kind (route): put right"});
 }
 
+TEST_CASE("of what somebody changes all the time the log has a line now and then") {
+  TestAgent test;
+  test.FeedAndPass(1, Cart());
+  const VipRoute route{Address("10.96.0.1"), Address("192.168.1.1")};
+  const auto delete_route = [&] {
+    REQUIRE(test.kernel.routes.Apply({{{RouteChange::Verb::kDelete, route}}})[0].ok());
+    test.agent.RoutesChanged();
+    test.now += kDriftLog / 4;
+    test.agent.Pass();
+  };
+  const std::string line = "warning: route 10.96.0.1 was gone: put right";
+  delete_route();
+  CHECK(test.Logged("put right") == Lines{line});
+  for (int i = 0; i < 3; ++i) delete_route();
+  CHECK(test.Logged("put right") == Lines{line});
+  delete_route();
+  CHECK(test.Logged("put right") ==
+        Lines{line, line, "warning: 3 more of this kind (route): put right"});
+  CHECK(test.Measured("fairlead_repairs_total{kind=\"route\"}") ==
+        Lines{"fairlead_repairs_total{kind=\"route\"} 5"});
+}
+
 // --- Start ---------------------------------------------------------------------------------------
 
 TEST_CASE("what works for the first time is told in its order, and measured") {

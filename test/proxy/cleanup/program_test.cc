@@ -38,6 +38,12 @@ TEST_CASE("how a program fails is told") {
     CHECK(RunProgram(row.words).status() == row.status);
   }
   // One that goes on for ever.
+  const ProgramRunner too_late = RunProgramsWithin(absl::ZeroDuration());
+  CHECK(too_late({"cat"}, "text").status() ==
+        absl::DeadlineExceededError("cat was not started: those before it have taken too long"));
+  const ProgramRunner in_time = RunProgramsWithin(absl::Hours(1));
+  CHECK(in_time({"cat"}, "text").value() == "text");
+  CHECK(in_time({"cat"}, "more").value() == "more");
   CHECK(RunProgram({"tail", "-f", "/dev/null"}, "", absl::Milliseconds(20)).status() ==
         absl::DeadlineExceededError("tail did not end within 20ms"));
 }

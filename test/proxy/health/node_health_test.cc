@@ -115,15 +115,17 @@ TEST_CASE("other paths are not found") {
         HttpResponse{404, {{"Content-Type", "text/plain"}}, "not found\n"});
 }
 
-TEST_CASE("an agent is ready from the first time that all changes were carried out") {
+TEST_CASE("an agent that is ready stays so; one that has tried was refused") {
   NodeHealth health(kSyncPeriod);
-  CHECK_FALSE(health.programmed());
+  CHECK(health.readiness() == NodeReadiness::kWaiting);
   health.ChangePending(kStart);
-  CHECK_FALSE(health.programmed());
+  CHECK(health.readiness() == NodeReadiness::kWaiting);
   health.ChangesDone(kStart);
-  CHECK(health.programmed());
+  CHECK(health.readiness() == NodeReadiness::kRefused);
+  health.SetReady();
+  CHECK(health.readiness() == NodeReadiness::kReady);
   health.ChangePending(kStart);
-  CHECK(health.programmed());
+  CHECK(health.readiness() == NodeReadiness::kReady);
 }
 
 TEST_CASE("readiness says what is waited for") {
@@ -131,6 +133,7 @@ TEST_CASE("readiness says what is waited for") {
     std::string name;
     FeedFreshness feed;
     std::string waits_for;
+    NodeReadiness readiness = NodeReadiness::kWaiting;
   };
   const std::vector<Case> cases = {
       {"nobody is known", {}, "a feeder"},
@@ -149,17 +152,20 @@ TEST_CASE("readiness says what is waited for") {
       {"the kernel is being written from disk",
        {.feeder = "f", .current_as_of = kStart, .saved = true},
        "the kernel, which gets the saved picture"},
+      {"the kernel refuses", kFeed,
+       "the kernel, which has refused most of what is wanted: the log says why",
+       NodeReadiness::kRefused},
   };
   for (const Case& c : cases) {
     CAPTURE(c.name);
-    CHECK(DescribeWait(c.feed) == c.waits_for);
-    const HttpResponse waiting = AnswerReadiness(/*programmed=*/false, c.feed, kStart);
+    CHECK(DescribeWait(c.readiness, c.feed) == c.waits_for);
+    const HttpResponse waiting = AnswerReadiness(c.readiness, c.feed, kStart);
     CHECK(waiting.status == 503);
     CHECK(absl::StartsWith(waiting.body, absl::StrCat(R"({"ready":false,"waitsFor":")", c.waits_for,
                                                       R"(","currentTime":)")));
-    CHECK(AnswerReadiness(/*programmed=*/true, c.feed, kStart).status == 200);
+    CHECK(AnswerReadiness(NodeReadiness::kReady, c.feed, kStart).status == 200);
   }
-  CHECK(AnswerReadiness(/*programmed=*/true, kFeed, kStart + absl::Seconds(1)) ==
+  CHECK(AnswerReadiness(NodeReadiness::kReady, kFeed, kStart + absl::Seconds(1)) ==
         HttpResponse{
             200,
             {{"Content-Type", "application/json"}, {"X-Content-Type-Options", "nosniff"}},

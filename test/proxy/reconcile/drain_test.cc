@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "test_node.h"
 
 namespace fairlead::testing {
@@ -96,6 +97,48 @@ TEST_CASE("one that comes back gets its weight again and keeps its connections")
   node.Advance(absl::Hours(1));
   CHECK(node.TakeOperations() == Operations{});
   CHECK(node.Actual() == node.Wanted());
+}
+
+TEST_CASE("where there is no time to look at all that drain, they are looked at in turn") {
+  const std::vector<std::string> names = {"a", "b", "c"};
+  const auto key = [&](size_t i) { return Tcp(absl::StrCat("10.96.0.", i + 1), 80); };
+  TestNode node({.tick_budget = absl::ZeroDuration()});
+  const auto put = [&](size_t i, const Lines& pods) {
+    node.Put(MakePlan(names[i], {Vip(key(i), pods)}));
+  };
+  for (size_t i = 0; i < names.size(); ++i) {
+    put(i, {"10.244.1.2", "10.244.2.2"});
+    REQUIRE(node.kernel.table.SetConnections(key(i), kLeaves, 1, 0).ok());
+    put(i, {"10.244.1.2"});
+  }
+  REQUIRE(node.reconciler().Draining().size() == 3);
+  for (size_t i = 0; i < names.size(); ++i) {
+    REQUIRE(node.kernel.table.SetConnections(key(i), kLeaves, 0, 0).ok());
+  }
+  std::vector<size_t> left;
+  std::vector<absl::Duration> waited;
+  while (!node.reconciler().Draining().empty() && left.size() < 10) {
+    waited.push_back(node.Wait());
+    node.Advance(waited.back());
+    left.push_back(node.reconciler().Draining().size());
+  }
+  CHECK(left == std::vector<size_t>{2, 1, 0});
+  CHECK(waited == std::vector<absl::Duration>{kDrainPoll, kAuditTick, kAuditTick});
+  CHECK(node.Actual() == node.Wanted());
+}
+
+TEST_CASE("what is due does not wait for its turn") {
+  TestNode node({.tick_budget = absl::ZeroDuration()});
+  const VirtualServerKey other = Tcp("10.96.0.2", 80);
+  for (const VirtualServerKey& key : {kWeb, other}) {
+    const std::string name = key == kWeb ? "web" : "other";
+    node.Put(MakePlan(name, {Vip(key, {"10.244.1.2", "10.244.2.2"})}));
+    REQUIRE(node.kernel.table.SetConnections(key, kLeaves, 1, 0).ok());
+    node.Put(MakePlan(name, {Vip(key, {"10.244.1.2"})}));
+  }
+  node.reconciler().EndDrains([](const DrainingServer&) { return true; }, node.now);
+  node.Reconcile();
+  CHECK(node.reconciler().Draining().empty());
 }
 
 TEST_CASE("a change of the Service does not put the deadline off") {
