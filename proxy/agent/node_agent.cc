@@ -196,6 +196,19 @@ ExplainQuery WithInterface(ExplainQuery query) {
   return query;
 }
 
+absl::StatusOr<Privileges> GiveUpPrivileges(bool takes_over) {
+  constexpr int kNeeded[] = {CAP_NET_ADMIN};
+  if (!takes_over) return DropPrivileges(kNeeded);
+  constexpr int kOfIptables[] = {CAP_NET_RAW};
+  absl::StatusOr<Privileges> left = DropPrivileges(kNeeded, kOfIptables);
+  if (left.ok() && left->permitted.size() == 1) {
+    spdlog::warn(
+        "this process does not have CAP_NET_RAW: iptables cannot read kube-proxy's rules that have "
+        "ipsets, and they stay until it has, or until `fairlead cleanup --kube-proxy`");
+  }
+  return left;
+}
+
 }  // namespace
 
 absl::Status RunNodeAgent(const NodeAgentOptions& options) {
@@ -206,7 +219,8 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
     if (!loaded.ok()) spdlog::error("{}", std::string(loaded.message()));
   }
   Schedulers schedulers;
-  const absl::StatusOr<Privileges> privileges = DropPrivileges({CAP_NET_ADMIN});
+  const bool takes_over = options.take_over_kube_proxy && !options.shadow;
+  const absl::StatusOr<Privileges> privileges = GiveUpPrivileges(takes_over);
   if (!privileges.ok()) return privileges.status();
   spdlog::info("capabilities: {}", FormatPrivileges(*privileges));
   if (absl::Status status = CheckScheduler(schedulers, options.node.default_scheduler);
@@ -249,7 +263,7 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
       (*origin)->Targets(),
       {.node_name = options.node.node_name, .agent = absl::StrCat("fairlead/", kVersion)}, mailbox);
   std::function<bool()> take_over;
-  if (options.take_over_kube_proxy && !options.shadow) {
+  if (takes_over) {
     take_over = [&kernel, told = std::string()]() mutable {
       const CleanupReport report = (*kernel)->RemoveKubeProxy();
       // What does not go is tried again, and is told once.

@@ -153,7 +153,7 @@ void FindIpsets(const KubeProxyKernel& kernel, KubeProxyThings& things) {
 std::set<IpAddress> OwnAddresses(const std::vector<NodeAddress>& addresses) {
   std::set<IpAddress> own;
   for (const NodeAddress& address : addresses) {
-    if (address.device != kVipDevice) own.insert(address.address);
+    if (address.device != kKubeProxyDevice) own.insert(address.address);
   }
   return own;
 }
@@ -190,7 +190,7 @@ void FindServers(const KubeProxyKernel& kernel, KubeProxyThings& things) {
 }
 
 std::string DeviceName(const FoundVipDevice& device) {
-  return absl::StrCat(kVipDevice, " with ", device.addresses.size(),
+  return absl::StrCat(kKubeProxyDevice, " with ", device.addresses.size(),
                       device.addresses.size() == 1 ? " address" : " addresses");
 }
 
@@ -288,14 +288,14 @@ void RemoveAddresses(VipDevice& device, const FoundVipDevice& found,
   }
   const std::vector<absl::Status> results = device.DeleteAddresses(going);
   for (size_t i = 0; i < going.size(); ++i) {
-    const std::string name = absl::StrCat(going[i].Format(), " of ", kVipDevice);
+    const std::string name = absl::StrCat(going[i].Format(), " of ", kKubeProxyDevice);
     if (results[i].ok()) {
       report.Removed(kAddress, name);
     } else {
       report.Failed(kAddress, name, results[i].message());
     }
   }
-  report.Failed(kDevice, kVipDevice,
+  report.Failed(kDevice, kKubeProxyDevice,
                 absl::StrCat("Fairlead serves ", needed.size(),
                              " of its addresses and has no route to them yet, ",
                              needed.begin()->Format(), " among them"));
@@ -310,7 +310,7 @@ bool RemoveDevice(const KubeProxyKernel& kernel, const KubeProxyThings& things, 
   if (serving) {
     absl::StatusOr<std::set<IpAddress>> vips = VipsWithoutRoute(kernel);
     if (!vips.ok()) {
-      report.Failed(kDevice, kVipDevice, vips.status().message());
+      report.Failed(kDevice, kKubeProxyDevice, vips.status().message());
       return false;
     }
     std::set_intersection(vips->begin(), vips->end(), found.addresses.begin(),
@@ -324,7 +324,7 @@ bool RemoveDevice(const KubeProxyKernel& kernel, const KubeProxyThings& things, 
   if (status.ok()) {
     report.Removed(kDevice, DeviceName(found));
   } else {
-    report.Failed(kDevice, kVipDevice, status.message());
+    report.Failed(kDevice, kKubeProxyDevice, status.message());
   }
   return status.ok();
 }
@@ -393,9 +393,9 @@ KubeProxyKernel KubeProxyKernel::Of(ipvs::Table* table, Firewall& firewall, Rout
 KubeProxyThings FindKubeProxy(const KubeProxyKernel& kernel) {
   KubeProxyThings things;
   if (auto device = kernel.device.Read(); !device.ok()) {
-    Unread(things.unread, kDevice, kVipDevice, device.status().message());
+    Unread(things.unread, kDevice, kKubeProxyDevice, device.status().message());
   } else if (device->has_value() && (*device)->kind != kVipDeviceKind) {
-    things.notes.push_back(absl::StrCat("the device ", kVipDevice, " is of the kind \"",
+    things.notes.push_back(absl::StrCat("the device ", kKubeProxyDevice, " is of the kind \"",
                                         (*device)->kind, "\", not \"", kVipDeviceKind,
                                         "\": kube-proxy did not make it, and it is left alone"));
   } else {
@@ -460,7 +460,7 @@ CleanupReport RemoveKubeProxy(const KubeProxyKernel& kernel, const KubeProxyOpti
     if (gone) {
       gone = RemoveDevice(kernel, things, /*serving=*/false, report);
     } else {
-      report.Kept(kDevice, kVipDevice,
+      report.Kept(kDevice, kKubeProxyDevice,
                   "its addresses tell which virtual servers are kube-proxy's, and some are left");
     }
     rules();

@@ -12,7 +12,7 @@ namespace fairlead {
 namespace {
 
 constexpr absl::string_view kFile = "file";
-constexpr absl::string_view kNames[] = {"allocations.json", "drains", "drains.json", "picture"};
+constexpr absl::string_view kNames[] = {"allocations.json", "drains", "picture"};
 // As it is; being written; set aside.
 constexpr absl::string_view kEndings[] = {"", ".new", ".damaged"};
 

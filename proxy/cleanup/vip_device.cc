@@ -22,7 +22,7 @@ std::string EncodeLinkRequest(uint16_t type, uint16_t flags, uint32_t sequence) 
   const ifinfomsg header{};
   std::string out;
   MessageWriter writer(out, type, NLM_F_REQUEST | flags, sequence, AsBytes(header));
-  writer.PutText(IFLA_IFNAME, kVipDevice);
+  writer.PutText(IFLA_IFNAME, kKubeProxyDevice);
   writer.Finish();
   return out;
 }
@@ -80,7 +80,7 @@ absl::StatusOr<std::optional<NetlinkVipDevice::Link>> NetlinkVipDevice::ReadLink
       });
   if (!status.ok()) return status;
   if (error == ENODEV) return std::nullopt;
-  if (error != 0) return NetlinkStatus(error, absl::StrCat("device ", kVipDevice));
+  if (error != 0) return NetlinkStatus(error, absl::StrCat("device ", kKubeProxyDevice));
   return link;
 }
 
@@ -89,7 +89,7 @@ absl::Status NetlinkVipDevice::ReadAddresses(int index, std::vector<IpAddress>& 
     addresses.clear();
     return socket_.Dump(
         EncodeAddressDump(socket_.TakeSequences(1)),
-        absl::StrCat("dump of the addresses of ", kVipDevice), [&](const Message& message) {
+        absl::StrCat("dump of the addresses of ", kKubeProxyDevice), [&](const Message& message) {
           ifaddrmsg header;
           absl::string_view rest = message.payload;
           if (message.type != RTM_NEWADDR || !ConsumeHeader(rest, &header, sizeof(header))) {
@@ -141,7 +141,7 @@ std::vector<absl::Status> NetlinkVipDevice::DeleteAddresses(absl::Span<const IpA
   for (size_t i = 0; i < addresses.size(); ++i) {
     results[i] =
         Request(EncodeAddressDelete((*link)->index, addresses[i], socket_.TakeSequences(1)),
-                absl::StrCat("address ", addresses[i].Format(), " of ", kVipDevice));
+                absl::StrCat("address ", addresses[i].Format(), " of ", kKubeProxyDevice));
     // EADDRNOTAVAIL, which NetlinkStatus does not tell apart.
     if (results[i].ok()) continue;
     std::vector<IpAddress> left;
@@ -153,7 +153,7 @@ std::vector<absl::Status> NetlinkVipDevice::DeleteAddresses(absl::Span<const IpA
 
 absl::Status NetlinkVipDevice::Delete() {
   absl::Status status = Request(EncodeLinkRequest(RTM_DELLINK, NLM_F_ACK, socket_.TakeSequences(1)),
-                                absl::StrCat("device ", kVipDevice));
+                                absl::StrCat("device ", kKubeProxyDevice));
   return absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 

@@ -12,10 +12,10 @@
 #include "absl/types/span.h"
 #include "ipvs/ip_address.h"
 #include "proxy/kernel/netlink_socket.h"
+#include "proxy/kernel/node_addresses.h"
 
 namespace fairlead {
 
-inline constexpr char kVipDevice[] = "kube-ipvs0";
 // Of the kind that kube-proxy makes it; another of that name is somebody else's.
 inline constexpr char kVipDeviceKind[] = "dummy";
 

@@ -13,7 +13,7 @@ void AddDaemonFlags(CLI::App& command, DaemonFlags& flags, const std::string& gr
       ->group(group);
   command
       .add_option("--healthz-bind-address", flags.healthz_bind_address,
-                  "Where health is served over HTTP; empty: nowhere")
+                  "Where /healthz, /livez and /readyz are served over HTTP; empty: nowhere")
       ->capture_default_str()
       ->group(group);
   command
@@ -26,15 +26,24 @@ void AddDaemonFlags(CLI::App& command, DaemonFlags& flags, const std::string& gr
       ->capture_default_str()
       ->group(group);
   command
-      .add_flag("--check-config", flags.check_config,
-                "Check the command line, and do nothing else: no file is read")
+      .add_flag("--check-config", flags.check_config, "Check the command line, and do nothing else")
       ->group(group);
 }
 
 absl::Status ParseDurationFlag(const char* flag, const std::string& text, absl::Duration& value) {
-  if (absl::ParseDuration(text, &value) && value >= absl::ZeroDuration()) return absl::OkStatus();
+  if (absl::ParseDuration(text, &value) && value >= absl::ZeroDuration() &&
+      value < absl::InfiniteDuration()) {
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError(
       absl::StrCat(flag, ": \"", text, "\" is no duration such as 90s or 5m"));
+}
+
+absl::Status ParsePositiveDurationFlag(const char* flag, const std::string& text,
+                                       absl::Duration& value) {
+  absl::Status status = ParseDurationFlag(flag, text, value);
+  if (!status.ok() || value > absl::ZeroDuration()) return status;
+  return absl::InvalidArgumentError(absl::StrCat(flag, ": \"", text, "\" is not more than 0"));
 }
 
 absl::Status ParseAddressFlag(const char* flag, const std::string& text,

@@ -24,6 +24,9 @@ void AddDaemonFlags(CLI::App& command, DaemonFlags& flags, const std::string& gr
 
 // INVALID_ARGUMENT names the flag.
 absl::Status ParseDurationFlag(const char* flag, const std::string& text, absl::Duration& value);
+// The same, where 0 is none.
+absl::Status ParsePositiveDurationFlag(const char* flag, const std::string& text,
+                                       absl::Duration& value);
 // Empty: nothing.
 absl::Status ParseAddressFlag(const char* flag, const std::string& text,
                               std::optional<HttpAddress>& value);

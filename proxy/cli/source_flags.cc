@@ -20,7 +20,8 @@ void AddManifestFlags(CLI::App& command, ManifestFlags& flags, bool required) {
   command
       .add_option("--state-dir", flags.state_dir,
                   "Where is kept what has to outlive a restart: addresses and node ports allocated "
-                  "for manifests; by an agent, a cluster's last picture; default: nowhere")
+                  "for manifests; by an agent, the endpoints that drain, and a cluster's last "
+                  "picture; default: nowhere")
       ->group(source);
   command
       .add_option("--service-cluster-ip-range", flags.service_cluster_ip_range,

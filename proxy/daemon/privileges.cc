@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -66,15 +67,21 @@ absl::StatusOr<Privileges> ReadPrivileges() {
                     .no_new_privileges = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1};
 }
 
-absl::StatusOr<Privileges> DropPrivileges(absl::Span<const int> keep) {
+absl::StatusOr<Privileges> DropPrivileges(absl::Span<const int> keep,
+                                          absl::Span<const int> keep_if_there) {
   if (capng_get_caps_process() != 0) {
     return absl::InternalError("the capabilities of this process cannot be read");
   }
   if (absl::Status missing = Missing(keep); !missing.ok()) return missing;
   // Before the sets are narrowed: the kernel asks for CAP_SETPCAP.
   const bool may_narrow_bounds = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP) == 1;
+  std::vector<int> kept(keep.begin(), keep.end());
+  std::copy_if(
+      keep_if_there.begin(), keep_if_there.end(), std::back_inserter(kept), [](int capability) {
+        return capng_have_capability(CAPNG_PERMITTED, static_cast<unsigned>(capability)) == 1;
+      });
   capng_clear(CAPNG_SELECT_ALL);
-  for (const int capability : keep) {
+  for (const int capability : kept) {
     capng_update(CAPNG_ADD, kAllSets, static_cast<unsigned>(capability));
   }
   if (may_narrow_bounds && capng_apply(CAPNG_SELECT_BOUNDS) != 0) {

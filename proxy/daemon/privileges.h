@@ -27,14 +27,15 @@ struct Privileges {
 absl::StatusOr<Privileges> ReadPrivileges();
 
 // Keeps the capabilities `keep` (numbers of linux/capability.h) in all sets, which hands them on to
-// child processes of any user, gives up all others for good, and sees to it that no executed
-// program gets more. Call it before any thread is started: rights belong to threads. Returns what
-// is left.
+// child processes of any user, and those of `keep_if_there` that it has; gives up all others for
+// good, and sees to it that no executed program gets more. Call it before any thread is started:
+// rights belong to threads. Returns what is left.
 //
 // PERMISSION_DENIED names what of `keep` the process does not have, and how to give it; nothing is
 // changed then. Where the process may not narrow the bounding set (CAP_SETPCAP), that stays, which
 // no_new_privileges makes harmless.
-absl::StatusOr<Privileges> DropPrivileges(absl::Span<const int> keep);
+absl::StatusOr<Privileges> DropPrivileges(absl::Span<const int> keep,
+                                          absl::Span<const int> keep_if_there = {});
 
 // "net_admin; programs it runs can get no more".
 std::string FormatPrivileges(const Privileges& privileges);

@@ -9,6 +9,8 @@ namespace fairlead {
 namespace {
 
 constexpr uint64_t kNetAdmin = uint64_t{1} << CAP_NET_ADMIN;
+// Kept by an agent that takes over from kube-proxy, for iptables.
+constexpr uint64_t kNetRaw = uint64_t{1} << CAP_NET_RAW;
 // Of what fails, so many are findings of their own.
 constexpr size_t kShownFailures = 10;
 // A feeder that is away for longer is worth a word.
@@ -137,7 +139,7 @@ std::vector<Finding> CheckProcess(const AgentProcessFacts& process) {
     rights.fix =
         "give it that: AmbientCapabilities=CAP_NET_ADMIN in its unit, "
         "capabilities.add: [NET_ADMIN] in its securityContext";
-  } else if (process.capabilities != kNetAdmin) {
+  } else if ((process.capabilities & ~kNetRaw) != kNetAdmin) {
     rights.severity = Severity::kNote;
     rights.message = "The agent has more capabilities than it needs.";
   }

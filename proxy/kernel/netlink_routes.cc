@@ -11,6 +11,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "proxy/kernel/node_addresses.h"
 #include "proxy/kernel/route_codec.h"
 
 namespace fairlead {

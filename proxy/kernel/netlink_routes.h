@@ -13,9 +13,6 @@
 
 namespace fairlead {
 
-// kube-proxy's IPVS mode has every VIP as an address of this device.
-inline constexpr char kKubeProxyDevice[] = "kube-ipvs0";
-
 // The table local of one network namespace. Needs CAP_NET_ADMIN, and the device lo up.
 // Thread-compatible.
 //

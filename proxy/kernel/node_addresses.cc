@@ -10,8 +10,6 @@ namespace fairlead {
 namespace {
 
 constexpr absl::string_view kPrimary = "primary";
-// kube-proxy's IPVS mode has every VIP as an address of this device, until it is cleaned up.
-constexpr absl::string_view kKubeProxyDevice = "kube-ipvs0";
 
 bool CanServe(const NodeAddress& node) {
   const IpAddress& address = node.address;

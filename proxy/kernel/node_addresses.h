@@ -11,6 +11,9 @@
 
 namespace fairlead {
 
+// kube-proxy's IPVS mode has every VIP as an address of this device, until it is cleaned up.
+inline constexpr char kKubeProxyDevice[] = "kube-ipvs0";
+
 struct NodeAddress {
   IpAddress address;
   std::string device;  // "eth0".

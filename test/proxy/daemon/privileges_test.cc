@@ -93,6 +93,20 @@ TEST_CASE("of root's rights one is left, to this process and its children") {
         }) == "0000000000001000\n");
 }
 
+TEST_CASE("what is of use is kept where it is there, and nobody insists") {
+  if (!IsRoot()) return;
+  constexpr int kOfUse[] = {CAP_NET_RAW};
+  CHECK(InChild([&] {
+          const auto left = DropPrivileges(kKeep, kOfUse);
+          return left.ok() ? FormatPrivileges(*left) : left.status().ToString();
+        }) == "net_admin net_raw; programs it runs can get no more");
+  CHECK(InChild([&] {
+          Drop();
+          const auto left = DropPrivileges(kKeep, kOfUse);
+          return left.ok() ? FormatPrivileges(*left) : left.status().ToString();
+        }) == kLeft);
+}
+
 TEST_CASE("what has been given up can be given up again") {
   if (!IsRoot()) return;
   CHECK(InChild([] {
