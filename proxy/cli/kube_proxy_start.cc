@@ -26,14 +26,16 @@ std::string Hostname() {
 void AddKubeProxyStartFlags(CLI::App& command, KubeProxyStartFlags& flags) {
   const std::string group = "Migration";
   command
-      .add_option(kConfigFlag, flags.config,
-                  "kube-proxy's configuration file (KubeProxyConfiguration v1alpha1): what it says "
-                  "is the default of the other flags; read with --check-config too")
+      .add_option(
+          kConfigFlag, flags.config,
+          "A file of YAML: these flags as keys, without dashes; or kube-proxy's "
+          "configuration file (KubeProxyConfiguration v1alpha1). What it says is the default "
+          "of the other flags; read with --check-config too")
       ->group(group);
   command
       .add_flag(absl::StrCat(kTakeOverFlag, ",!--no-take-over-kube-proxy"), flags.take_over,
                 "When everything works, remove what kube-proxy has left on this node; default with "
-                "--config")
+                "its file in --config")
       ->group(group);
 }
 
@@ -41,7 +43,7 @@ absl::StatusOr<KubeProxyStart> ReadKubeProxyStart(const KubeProxyStartFlags& fla
                                                   const CLI::App& command,
                                                   const KubeProxyFlags& open) {
   KubeProxyStart start{.take_over = flags.take_over};
-  if (flags.config.empty()) {
+  if (flags.config.empty() || flags.own_config) {
     if (!open.node.node_name.empty()) return start;
     return absl::InvalidArgumentError("--node-name is required");
   }

@@ -14,6 +14,8 @@ namespace fairlead {
 struct KubeProxyStartFlags {
   std::string config;
   bool take_over = false;
+  // What `config` says of the flags has been done: it is no file of kube-proxy's.
+  bool own_config = false;
 };
 
 void AddKubeProxyStartFlags(CLI::App& command, KubeProxyStartFlags& flags);

@@ -3,6 +3,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "proxy/cli/command.h"
+#include "proxy/cli/config_file.h"
 #include "proxy/cli/version.h"
 
 int main(int argc, char** argv) {
@@ -27,9 +28,16 @@ int main(int argc, char** argv) {
   fairlead::AddDiffCommand(app, run);
   fairlead::AddDrainCommand(app, run);
   fairlead::AddDoctorCommand(app, run);
+  fairlead::BindEnvironment(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    // What nobody knows may be why something is missing.
+    const std::string unknown = fairlead::DescribeUnknown(app);
+    if (!unknown.empty() && error.get_exit_code() != 0) {
+      std::fprintf(stderr, "fairlead: %sRun with --help for more information.\n", unknown.c_str());
+      return fairlead::kExitUsage;
+    }
     return app.exit(error) == 0 ? fairlead::kExitOk : fairlead::kExitUsage;
   }
   return run();

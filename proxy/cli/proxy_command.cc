@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "proxy/agent/node_agent.h"
 #include "proxy/cli/command.h"
+#include "proxy/cli/config_file.h"
 #include "proxy/cli/daemon_flags.h"
 #include "proxy/cli/feed_flags.h"
 #include "proxy/cli/kube_proxy_start.h"
@@ -86,6 +87,15 @@ absl::StatusOr<FeedOriginOptions> ParseFeed(const ProxyFlags& flags, const NodeS
   return *std::move(source);
 }
 
+absl::Status ReadOwnConfig(KubeProxyStartFlags& flags, CLI::App& command) {
+  if (flags.config.empty()) return absl::OkStatus();
+  const absl::StatusOr<bool> own = IsConfigFile(flags.config);
+  if (!own.ok()) return InFlag("--config", own.status());
+  flags.own_config = *own;
+  const absl::Status applied = *own ? ApplyConfigFile(flags.config, command) : absl::OkStatus();
+  return applied.ok() ? applied : InFlag("--config", applied);
+}
+
 int Proxy(ProxyFlags flags, const CLI::App& command) {
   const absl::StatusOr<KubeProxyStart> kube_proxy = ReadKubeProxyStart(
       flags.kube_proxy, command,
@@ -127,7 +137,7 @@ int Proxy(ProxyFlags flags, const CLI::App& command) {
         ParseDurationFlag("--udp-drain-timeout", flags.udp_drain_timeout,
                           options.udp_drain_timeout),
         ParseDurationFlag("--audit-period", flags.audit_period, options.audit_period),
-        ParseDurationFlag("--sync-period", flags.sync_period, options.sync_period),
+        ParsePositiveDurationFlag("--sync-period", flags.sync_period, options.sync_period),
         ParseAddressFlag("--healthz-bind-address", flags.daemon.healthz_bind_address,
                          options.healthz),
         ParseAddressFlag("--metrics-bind-address", flags.daemon.metrics_bind_address,
@@ -181,9 +191,10 @@ void AddProxyCommand(CLI::App& app, Run& run) {
       ->group(feed);
   AddDaemonFlags(*command, flags->daemon, "Agent");
   command
-      ->add_option("--drain-timeout", flags->drain_timeout,
-                   "How long an endpoint that leaves keeps its connections; annotation "
-                   "fairlead.dev/drain-timeout of a Service overrides it")
+      ->add_option(
+          "--drain-timeout", flags->drain_timeout,
+          "How long an endpoint of TCP or SCTP that leaves keeps its connections; annotation "
+          "fairlead.dev/drain-timeout of a Service overrides it")
       ->capture_default_str()
       ->group("Agent");
   command
@@ -195,7 +206,7 @@ void AddProxyCommand(CLI::App& app, Run& run) {
   command
       ->add_option("--audit-period", flags->audit_period,
                    "In which every virtual server is read back from the kernel once, to put right "
-                   "what others have changed; 0: none is")
+                   "what others have changed; 0: none is, and a flush of IPVS is not seen either")
       ->capture_default_str()
       ->group("Agent");
   command
@@ -219,8 +230,14 @@ void AddProxyCommand(CLI::App& app, Run& run) {
                    "A change that waits for twice as long makes /healthz and /livez fail")
       ->capture_default_str()
       ->group("Agent");
-  command->callback(
-      [flags, command, &run] { run = [flags, command] { return Proxy(*flags, *command); }; });
+  command->callback([flags, command, &run] {
+    run = [flags, command] {
+      if (absl::Status read = ReadOwnConfig(flags->kube_proxy, *command); !read.ok()) {
+        return Fail(read, kExitUsage);
+      }
+      return Proxy(*flags, *command);
+    };
+  });
 }
 
 }  // namespace fairlead

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "fairlead/v1/watch.grpc.pb.h"
 #include "proxy/cli/command.h"
+#include "proxy/cli/config_file.h"
 #include "proxy/cli/daemon_flags.h"
 #include "proxy/cli/feed_flags.h"
 #include "proxy/cli/inspect_client.h"
@@ -22,6 +23,7 @@ namespace {
 constexpr char kDefaultWatcherSocket[] = "/run/fairlead/watcher.sock";
 
 struct WatcherFlags {
+  std::string config;
   ManifestFlags manifests;
   KubernetesFlags kubernetes;
   std::string listen = "[::]:10270";
@@ -136,6 +138,9 @@ void AddWatcherCommand(CLI::App& app, Run& run) {
       "watcher", "Follow a cluster's Services, or those of files, and feed any number of agents");
   auto flags = std::make_shared<WatcherFlags>();
   const std::string feed = "Feed";
+  command->add_option("--config", flags->config,
+                      "A file of YAML: these flags as keys, without dashes; what it says is the "
+                      "default of the other flags");
   AddManifestFlags(*command, flags->manifests, /*required=*/false);
   AddKubernetesFlags(*command, flags->kubernetes);
   command->add_option("--listen", flags->listen, "Address and port where agents subscribe")
@@ -176,7 +181,14 @@ void AddWatcherCommand(CLI::App& app, Run& run) {
   AddNodesCommand(*command, run);
   // CLI11 calls the subcommand's first, and this one as well.
   command->callback([flags, command, &run] {
-    if (command->get_subcommands().empty()) run = [flags] { return Watch(*flags); };
+    if (!command->get_subcommands().empty()) return;
+    run = [flags, command] {
+      if (!flags->config.empty()) {
+        const absl::Status read = ApplyConfigFile(flags->config, *command);
+        if (!read.ok()) return Fail(InFlag("--config", read), kExitUsage);
+      }
+      return Watch(*flags);
+    };
   });
 }
 
