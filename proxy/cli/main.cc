@@ -3,6 +3,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "proxy/cli/command.h"
+#include "proxy/cli/command_shape.h"
 #include "proxy/cli/config_file.h"
 #include "proxy/cli/version.h"
 
@@ -18,6 +19,7 @@ int main(int argc, char** argv) {
                "fairlead");
   app.set_version_flag("--version", fairlead::kVersion);
   app.require_subcommand(1);
+  app.formatter(fairlead::MakeHelpFormatter());
   fairlead::Run run;
   fairlead::AddProxyCommand(app, run);
   fairlead::AddWatcherCommand(app, run);
@@ -28,6 +30,7 @@ int main(int argc, char** argv) {
   fairlead::AddDiffCommand(app, run);
   fairlead::AddDrainCommand(app, run);
   fairlead::AddDoctorCommand(app, run);
+  fairlead::AddShellCommands(app, run);
   fairlead::BindEnvironment(app);
   try {
     app.parse(argc, argv);

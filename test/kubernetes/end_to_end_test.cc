@@ -144,11 +144,12 @@ std::string AwaitCurrent(const Watcher& watcher, size_t count) {
 
 TEST_CASE("From the API server by a watcher to three agents, and packets") {
   World& world = TheWorld();
-  auto watcher = Watcher::Start(world.cluster->client(),
-                                {.program = Program(),
-                                 .folder = world.work.path(),
-                                 .flags = {"--kubeconfig", Environment("FAIRLEAD_KUBECONFIG_GUEST"),
-                                           "--insecure-plaintext"}});
+  auto watcher =
+      Watcher::Start(world.cluster->client(),
+                     {.program = Program(),
+                      .folder = world.work.path(),
+                      .flags = {"--kubeconfig", Environment("FAIRLEAD_TEST_KUBECONFIG_GUEST"),
+                                "--insecure-plaintext"}});
   REQUIRE(watcher.ok());
   std::vector<std::unique_ptr<Agent>> agents;
   for (int i = 1; i <= 3; ++i) {
@@ -222,7 +223,7 @@ TEST_CASE("An agent that follows the API server by itself") {
   const std::string address = service->at("spec").at("clusterIP");
   auto agent = Process::Start(
       {.words = {Program(), "proxy", "--node-name", "n9", "--node-ip", "172.18.0.100",
-                 "--kubeconfig", Environment("FAIRLEAD_KUBECONFIG_GUEST"), "--socket",
+                 "--kubeconfig", Environment("FAIRLEAD_TEST_KUBECONFIG_GUEST"), "--socket",
                  world.work.Path("direct.sock"), "--healthz-bind-address", "",
                  "--metrics-bind-address", "127.0.0.1:10249"},
        .net = &net,

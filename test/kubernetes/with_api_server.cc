@@ -3,10 +3,12 @@
 // Runs the command beside a Kubernetes API server and exits with its exit code. The command's
 // environment has
 //
-//   FAIRLEAD_KUBECONFIG_ADMIN   a kubeconfig file of an administrator
-//   FAIRLEAD_KUBECONFIG         one of a user that may only get, list and watch what Fairlead reads
-//   FAIRLEAD_KUBECONFIG_GUEST   the same for a guest of the lab, which reaches the API server by
-//                               test/lab/run --forward 10.0.2.100:6443=127.0.0.1:$FAIRLEAD_API_PORT
+//   FAIRLEAD_TEST_KUBECONFIG_ADMIN   a kubeconfig file of an administrator
+//   FAIRLEAD_TEST_KUBECONFIG         one of a user that may only get, list and watch what Fairlead
+//                               reads
+//   FAIRLEAD_TEST_KUBECONFIG_GUEST   the same for a guest of the lab, which reaches the API server
+//                               by test/lab/run --forward
+//                               10.0.2.100:6443=127.0.0.1:$FAIRLEAD_API_PORT
 //   FAIRLEAD_API_PORT           the API server's port on 127.0.0.1
 //   FAIRLEAD_API_FOLDER         the folder with its certificates (ca.crt, admin.crt, admin.key)
 //
@@ -39,9 +41,9 @@ int RunBeside(const ApiServerCluster& cluster, char** command) {
     std::fprintf(stderr, "with_api_server: %s\n", guest.status().ToString().c_str());
     return kFailed;
   }
-  ::setenv("FAIRLEAD_KUBECONFIG_GUEST", guest->c_str(), 1);
-  ::setenv("FAIRLEAD_KUBECONFIG_ADMIN", cluster.admin_kubeconfig().c_str(), 1);
-  ::setenv("FAIRLEAD_KUBECONFIG", cluster.fairlead_kubeconfig().c_str(), 1);
+  ::setenv("FAIRLEAD_TEST_KUBECONFIG_GUEST", guest->c_str(), 1);
+  ::setenv("FAIRLEAD_TEST_KUBECONFIG_ADMIN", cluster.admin_kubeconfig().c_str(), 1);
+  ::setenv("FAIRLEAD_TEST_KUBECONFIG", cluster.fairlead_kubeconfig().c_str(), 1);
   ::setenv("FAIRLEAD_API_PORT", absl::StrCat(cluster.port()).c_str(), 1);
   ::setenv("FAIRLEAD_API_FOLDER", cluster.folder().c_str(), 1);
   // The terminal sends its signals to the command too, which decides what they mean.
