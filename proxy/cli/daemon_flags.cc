@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include "absl/strings/str_cat.h"
+#include "proxy/daemon/log_format.h"
 
 namespace fairlead {
 
@@ -23,6 +24,12 @@ void AddDaemonFlags(CLI::App& command, DaemonFlags& flags, const std::string& gr
       ->group(group);
   command.add_option("--log-level", flags.log_level, "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->capture_default_str()
+      ->group(group);
+  command
+      .add_option("--log-format", flags.log_format,
+                  "text, or json: an object in a line, with time, level and message")
+      ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str()
       ->group(group);
   command
@@ -59,7 +66,11 @@ absl::Status ParseAddressFlag(const char* flag, const std::string& text,
 
 void StartLogging(const DaemonFlags& flags) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("fairlead"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  if (flags.log_format == "json") {
+    spdlog::set_formatter(MakeJsonLogFormatter());
+  } else {
+    spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  }
   spdlog::set_level(spdlog::level::from_str(flags.log_level));
 }
 

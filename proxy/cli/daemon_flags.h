@@ -16,6 +16,7 @@ struct DaemonFlags {
   std::string healthz_bind_address;
   std::string metrics_bind_address;
   std::string log_level = "info";
+  std::string log_format = "text";
   bool check_config = false;
 };
 
