@@ -88,8 +88,26 @@ absl::Status MemoryTable::SetConnections(const VirtualServerKey& key,
   return absl::OkStatus();
 }
 
+absl::Status MemoryTable::SetStatistics(const VirtualServerKey& key, const Statistics& statistics) {
+  const auto entry = entries_.find(key);
+  if (entry == entries_.end()) return absl::NotFoundError(key.Format());
+  entry->second.statistics = statistics;
+  return absl::OkStatus();
+}
+
+absl::Status MemoryTable::SetStatistics(const VirtualServerKey& key,
+                                        const RealServerKey& real_server,
+                                        const Statistics& statistics) {
+  const auto entry = entries_.find(key);
+  if (entry == entries_.end()) return absl::NotFoundError(key.Format());
+  const auto it = entry->second.real_servers.find(real_server);
+  if (it == entry->second.real_servers.end()) return absl::NotFoundError(real_server.Format());
+  it->second.statistics = statistics;
+  return absl::OkStatus();
+}
+
 VirtualServer MemoryTable::MakeVirtualServer(const VirtualServerKey& key, const Entry& entry) {
-  VirtualServer server{.key = key, .config = entry.config};
+  VirtualServer server{.key = key, .config = entry.config, .statistics = entry.statistics};
   server.real_servers.reserve(entry.real_servers.size());
   for (const auto& [_, real_server] : entry.real_servers) {
     server.real_servers.push_back(real_server);

@@ -16,9 +16,9 @@
 namespace fairlead::ipvs {
 
 // Has the kernel's semantics, errors included; test/ipvs compares the two. What it does not do: no
-// packets, so that statistics and connections are zero but for SetConnections, and no knowledge of
-// the machine's own addresses (the kernel refuses a real server on a broadcast address of one of
-// its devices). Thread-compatible.
+// packets, so that statistics and connections are zero but for SetConnections and SetStatistics,
+// and no knowledge of the machine's own addresses (the kernel refuses a real server on a broadcast
+// address of one of its devices). Thread-compatible.
 class MemoryTable : public Table {
  public:
   // What this "kernel" has. "none", which schedules nothing, is always there, as in the kernel.
@@ -60,10 +60,16 @@ class MemoryTable : public Table {
   absl::Status SetConnections(const VirtualServerKey& key, const RealServerKey& real_server,
                               uint32_t active, uint32_t inactive, uint32_t persistent = 0);
 
+  // The same for statistics, of a virtual server and of a real server in it.
+  absl::Status SetStatistics(const VirtualServerKey& key, const Statistics& statistics);
+  absl::Status SetStatistics(const VirtualServerKey& key, const RealServerKey& real_server,
+                             const Statistics& statistics);
+
  private:
   struct Entry {
     VirtualServerConfig config;
     std::map<RealServerKey, RealServer> real_servers;
+    Statistics statistics;
   };
 
   static VirtualServer MakeVirtualServer(const VirtualServerKey& key, const Entry& entry);

@@ -126,11 +126,8 @@ void AppendVirtualServer(const VirtualServer& server, absl::string_view service,
   absl::StrAppend(out, "-A ", service, " -s ", config.scheduler);
   if (config.persistent()) {
     absl::StrAppend(out, " -p ", absl::ToInt64Seconds(config.persistence_timeout));
-    const int whole = server.key.family == IpFamily::kIpv4 ? 32 : 128;
-    if (config.persistence_prefix_length != whole) {
-      absl::StrAppend(out, " -M ",
-                      FormatNetmask(server.key.family, config.persistence_prefix_length));
-    }
+    const std::string mask = FormatPersistenceMask(server.key.family, config);
+    if (!mask.empty()) absl::StrAppend(out, " -M ", mask);
     if (!config.persistence_engine.empty()) {
       absl::StrAppend(out, " --pe ", config.persistence_engine);
     }
@@ -161,6 +158,12 @@ std::string FormatSchedulerFlags(const VirtualServerConfig& config) {
   name(kFlagScheduler2, "-port", "2");
   name(kFlagScheduler3, "", "3");
   return absl::StrJoin(names, ",");
+}
+
+std::string FormatPersistenceMask(IpFamily family, const VirtualServerConfig& config) {
+  const int whole = family == IpFamily::kIpv4 ? 32 : 128;
+  if (!config.persistent() || config.persistence_prefix_length == whole) return "";
+  return FormatNetmask(family, config.persistence_prefix_length);
 }
 
 std::string FormatSave(absl::Span<const VirtualServer> virtual_servers) {

@@ -22,4 +22,8 @@ std::string FormatSave(absl::Span<const VirtualServer> virtual_servers);
 // The names that ipvsadm has for the flags of the scheduler, with commas between: "mh-fallback".
 std::string FormatSchedulerFlags(const VirtualServerConfig& config);
 
+// How ipvsadm writes which clients share an affinity: "255.255.255.0" or "64"; empty where each is
+// on its own, or there is no persistence.
+std::string FormatPersistenceMask(IpFamily family, const VirtualServerConfig& config);
+
 }  // namespace fairlead::ipvs

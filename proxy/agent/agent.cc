@@ -23,9 +23,6 @@ constexpr absl::Duration kLastAdoptionRetry = absl::Seconds(30);
 // Between two attempts to read the node's addresses, when they may have changed.
 constexpr absl::Duration kAddressRetry = absl::Seconds(1);
 
-// A pass over 10,000 Services takes seconds on a slow machine; an inspection waits that long.
-constexpr std::chrono::seconds kAnswerWithin{20};
-
 // For affinity where the kernel's persistence does not do, see NodeConfig.
 constexpr char kAffinityScheduler[] = "mh";
 
@@ -39,6 +36,26 @@ const std::vector<UrgentPart>& UrgentParts() {
       {FirstSync::kApiServer, {{"default", "kubernetes"}}},
       {FirstSync::kDns, {{"kube-system", "kube-dns"}, {"kube-system", "coredns"}}}};
   return parts;
+}
+
+void CountChanges(const FeedUpdate& update, AgentMetrics& metrics) {
+  size_t services = 0;
+  size_t slices = 0;
+  const auto count = [&](ObjectKind kind) {
+    if (kind == ObjectKind::kService) ++services;
+    if (kind == ObjectKind::kEndpointSlice) ++slices;
+  };
+  for (const Object& object : update.upserts) count(IdOf(object).kind);
+  for (const ObjectId& id : update.removals) count(id.kind);
+  metrics.CountChanges(services, slices);
+}
+
+// kube-proxy has a number for each family that its node has.
+std::set<IpFamily> FamiliesOf(const NodeConfig& config) {
+  std::set<IpFamily> families;
+  for (const IpAddress& address : config.node_ips) families.insert(address.family());
+  if (families.empty()) families.insert(IpFamily::kIpv4);
+  return families;
 }
 
 absl::string_view DescribeFirstSync(FirstSync part) {
@@ -115,7 +132,7 @@ void Agent::Wake() {
 }
 
 template <typename Answer>
-absl::StatusOr<Answer> Agent::Ask(std::function<Answer()> question) {
+absl::StatusOr<Answer> Agent::Ask(std::function<Answer()> question, absl::Duration within) {
   // Shared with the loop, which may come to it after we have given up.
   const auto promise = std::make_shared<std::promise<Answer>>();
   std::future<Answer> answer = promise->get_future();
@@ -126,7 +143,7 @@ absl::StatusOr<Answer> Agent::Ask(std::function<Answer()> question) {
         [promise, question = std::move(question)] { promise->set_value(question()); });
   }
   changed_.notify_one();
-  if (answer.wait_for(kAnswerWithin) != std::future_status::ready) {
+  if (answer.wait_for(absl::ToChronoNanoseconds(within)) != std::future_status::ready) {
     return absl::UnavailableError("the agent is busy");
   }
   try {
@@ -154,14 +171,16 @@ absl::StatusOr<Explanation> Agent::Explain(const ExplainQuery& query) {
   return *std::move(explanation);
 }
 
-absl::StatusOr<TableSizes> Agent::CountTable() {
-  return Ask<TableSizes>([this] {
-    const Reconciler::Sizes owned = reconciler_.CountOwned();
-    return TableSizes{.services = planner_.desired().plans().size(),
-                      .virtual_servers = owned.virtual_servers,
-                      .real_servers = owned.real_servers,
-                      .draining = owned.draining};
-  });
+absl::StatusOr<TableSizes> Agent::CountTable(absl::Duration within) {
+  return Ask<TableSizes>(
+      [this] {
+        const Reconciler::Sizes owned = reconciler_.CountOwned();
+        return TableSizes{.services = planner_.desired().plans().size(),
+                          .virtual_servers = owned.virtual_servers,
+                          .real_servers = owned.real_servers,
+                          .draining = owned.draining};
+      },
+      within);
 }
 
 absl::StatusOr<WantedState> Agent::Wanted() {
@@ -237,6 +256,7 @@ void Agent::Pass() {
   bool quiet = true;
   if (std::optional<FeedUpdate> update = environment_.take_update()) {
     quiet = false;
+    CountChanges(*update, signs_.metrics);
     ApplyUpdate(*update, snapshot_);
     position_ = update->position;
     partial_ = update->partial;
@@ -277,9 +297,12 @@ void Agent::Pass() {
     touched = Reconfigure(now, all_planned);
   }
   if (!all_planned) touched.Merge(planner_.Replan(snapshot_, dirty));
+  PublishNames(touched);
+  if (received_ != absl::InfiniteFuture()) signs_.metrics.SetLastQueued(received_);
   reconciler_.HoldRemovals(partial_);
   if (ReconcileAll(touched)) quiet = false;
   signs_.health.ChangesDone(programmed_);
+  signs_.metrics.ChangesDone();
   NoteReady();
   SaveDrains(now);
   TakeOver(now);
@@ -380,6 +403,7 @@ Touched Agent::Reconfigure(absl::Time now, bool& all_planned) {
     }
   }
   reconciler_.SetRouteSources(config.node_ips);
+  signs_.metrics.SetFamilies(FamiliesOf(config));
   all_planned = config != planner_.config();
   return planner_.SetConfig(config, snapshot_);
 }
@@ -555,6 +579,21 @@ void Agent::UpdateHealthChecks(const std::set<ObjectName>& services) {
     }
   }
   checks.Retry(environment_.now());
+}
+
+void Agent::PublishNames(const Touched& touched) {
+  if (signs_.names == nullptr || touched.virtual_servers.empty()) return;
+  const DesiredState& desired = planner_.desired();
+  std::vector<std::pair<ipvs::VirtualServerKey, ServiceNames::Server>> changes;
+  changes.reserve(touched.virtual_servers.size());
+  for (const ipvs::VirtualServerKey& key : touched.virtual_servers) {
+    const PlannedVirtualServer* server = desired.FindVirtualServer(key);
+    // Kept by the plan that it is of.
+    ServiceNames::Server name;
+    if (server != nullptr) name = {desired.plans().at(server->service), server};
+    changes.emplace_back(key, std::move(name));
+  }
+  signs_.names->Put(std::move(changes));
 }
 
 void Agent::UpdateMetrics() {

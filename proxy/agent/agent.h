@@ -21,6 +21,7 @@
 #include "proxy/health/health_check_ports.h"
 #include "proxy/health/metrics.h"
 #include "proxy/health/node_health.h"
+#include "proxy/metrics/service_names.h"
 #include "proxy/plan/planner.h"
 #include "proxy/reconcile/reconciler.h"
 #include "watcher/feed/backoff.h"
@@ -65,6 +66,8 @@ struct AgentSigns {
   NodeHealth& health;
   HealthCheckPorts& health_checks;
   AgentMetrics& metrics;
+  // Whose the virtual servers are. Null: nobody asks.
+  ServiceNames* names = nullptr;
 };
 
 // How long after the start a feeder has to answer before a saved picture is used: one that answers
@@ -79,6 +82,9 @@ inline constexpr absl::Duration kTakeOverRetry = absl::Seconds(10);
 
 // Between two reports of one kind of change by others: somebody may be at it all the time.
 inline constexpr absl::Duration kDriftLog = absl::Seconds(10);
+
+// A pass over 10,000 Services takes seconds on a slow machine; an inspection waits that long.
+inline constexpr absl::Duration kAnswerWithin = absl::Seconds(20);
 
 // Between two savings of the drains: an agent that is killed forgets what it has noted since.
 inline constexpr absl::Duration kDrainSave = absl::Seconds(1);
@@ -105,8 +111,8 @@ class Agent {
 
   // Made by Run between two passes. UNAVAILABLE: Run has ended, or is too busy to answer in time.
   absl::StatusOr<AgentReport> Report();
-  // The same.
-  absl::StatusOr<TableSizes> CountTable();
+  // The same, for whoever waits no longer than so.
+  absl::StatusOr<TableSizes> CountTable(absl::Duration within = kAnswerWithin);
   // The same.
   absl::StatusOr<WantedState> Wanted();
   // The EndpointSlices of these Services. The same.
@@ -150,6 +156,8 @@ class Agent {
   void TakeOver(absl::Time now);
   void SaveDrains(absl::Time now);
   void UpdateHealthChecks(const std::set<ObjectName>& services);
+  // Tells whose the virtual servers are that were touched.
+  void PublishNames(const Touched& touched);
   void UpdateMetrics();
   void LogChanges();
   // One for each object, with the first of what fails of it.
@@ -158,7 +166,8 @@ class Agent {
   AgentReport MakeReport() const;
   // Has Run answer between two passes.
   template <typename Answer>
-  absl::StatusOr<Answer> Ask(std::function<Answer()> question);
+  absl::StatusOr<Answer> Ask(std::function<Answer()> question,
+                             absl::Duration within = kAnswerWithin);
   void AnswerQuestions();
 
   const NodeSettings settings_;

@@ -1,5 +1,7 @@
 #include "proxy/agent/inspect_service.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -9,6 +11,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "proxy/cli/select.h"
 #include "proxy/cli/version.h"
 #include "proxy/inspect/describe_drain.h"
 #include "proxy/inspect/read_differences.h"
@@ -48,6 +51,19 @@ struct Index {
   std::set<std::pair<VirtualServerKey, ipvs::RealServerKey>> draining;
 };
 
+void EncodeStatistics(const ipvs::Statistics& statistics, v1::Statistics* out) {
+  out->set_connections(statistics.connections);
+  out->set_packets_in(statistics.packets_in);
+  out->set_packets_out(statistics.packets_out);
+  out->set_bytes_in(statistics.bytes_in);
+  out->set_bytes_out(statistics.bytes_out);
+  out->set_connections_per_second(statistics.connections_per_second);
+  out->set_packets_in_per_second(statistics.packets_in_per_second);
+  out->set_packets_out_per_second(statistics.packets_out_per_second);
+  out->set_bytes_in_per_second(statistics.bytes_in_per_second);
+  out->set_bytes_out_per_second(statistics.bytes_out_per_second);
+}
+
 void FillRealServer(const ipvs::RealServer& real, const PlannedVirtualServer* planned,
                     bool draining, v1::RealServer* out) {
   out->set_address(std::string(real.key.address.bytes()));
@@ -66,36 +82,71 @@ void FillRealServer(const ipvs::RealServer& real, const PlannedVirtualServer* pl
   }
 }
 
-v1::VirtualServer ToMessage(const ipvs::VirtualServer& server, const Index& index) {
+// What there is to say of a virtual server without the kernel.
+v1::VirtualServer IdentityToMessage(const VirtualServerKey& key,
+                                    const PlannedVirtualServer* planned) {
   v1::VirtualServer message;
-  message.set_family(server.key.family == IpFamily::kIpv4 ? v1::IPV4 : v1::IPV6);
-  const PlannedVirtualServer* planned = index.Find(server.key);
-  if (server.key.is_mark()) {
-    message.set_firewall_mark(server.key.firewall_mark);
+  message.set_family(key.family == IpFamily::kIpv4 ? v1::IPV4 : v1::IPV6);
+  if (key.is_mark()) {
+    message.set_firewall_mark(key.firewall_mark);
     if (planned != nullptr) message.set_protocol(static_cast<v1::Protocol>(planned->protocol));
   } else {
-    message.set_protocol(static_cast<v1::Protocol>(server.key.protocol));
-    message.set_address(std::string(server.key.address.bytes()));
-    message.set_port(server.key.port);
+    message.set_protocol(static_cast<v1::Protocol>(key.protocol));
+    message.set_address(std::string(key.address.bytes()));
+    message.set_port(key.port);
   }
+  if (planned == nullptr) return message;
+  message.set_service_namespace(planned->service.name_space);
+  message.set_service_name(planned->service.name);
+  message.set_port_name(planned->port_name);
+  message.set_address_kind(std::string(FormatAddressKind(planned->kind)));
+  message.set_policy(std::string(FormatPolicy(planned->policy)));
+  message.set_verdict(std::string(FormatVerdict(planned->verdict)));
+  return message;
+}
+
+v1::VirtualServer ToMessage(const ipvs::VirtualServer& server, const Index& index,
+                            bool statistics = false) {
+  const PlannedVirtualServer* planned = index.Find(server.key);
+  v1::VirtualServer message = IdentityToMessage(server.key, planned);
   message.set_scheduler(server.config.scheduler);
   message.set_flags(server.config.flags);
   message.set_persistence_timeout_seconds(
       static_cast<uint32_t>(absl::ToInt64Seconds(server.config.persistence_timeout)));
   message.set_persistence_prefix_length(server.config.persistence_prefix_length);
-  if (planned != nullptr) {
-    message.set_service_namespace(planned->service.name_space);
-    message.set_service_name(planned->service.name);
-    message.set_port_name(planned->port_name);
-    message.set_address_kind(std::string(FormatAddressKind(planned->kind)));
-    message.set_policy(std::string(FormatPolicy(planned->policy)));
-    message.set_verdict(std::string(FormatVerdict(planned->verdict)));
-  }
+  message.set_persistence_engine(server.config.persistence_engine);
+  if (statistics) EncodeStatistics(server.statistics, message.mutable_statistics());
   for (const ipvs::RealServer& real : server.real_servers) {
-    FillRealServer(real, planned, index.draining.contains({server.key, real.key}),
-                   message.add_real_servers());
+    v1::RealServer* added = message.add_real_servers();
+    FillRealServer(real, planned, index.draining.contains({server.key, real.key}), added);
+    if (statistics) EncodeStatistics(real.statistics, added->mutable_statistics());
   }
   return message;
+}
+
+// A reading of the whole table costs about as much per virtual server as readings of single ones.
+constexpr size_t kManyServers = 1000;
+
+// Of the kernel's table what the selectors may fit, which are valid: few virtual servers are read
+// each on its own.
+absl::StatusOr<std::vector<ipvs::VirtualServer>> ReadSelected(ipvs::Table& table,
+                                                              const SelectorGroups& groups,
+                                                              const AgentReport& report,
+                                                              const Index& index) {
+  if (groups.empty() || SelectByAddress(groups)) return table.Dump();
+  std::vector<VirtualServerKey> keys;
+  for (const VirtualServerKey& key : report.owned) {
+    if (IsSelected(groups, IdentityToMessage(key, index.Find(key)))) keys.push_back(key);
+  }
+  if (keys.size() > kManyServers) return table.Dump();
+  std::vector<ipvs::VirtualServer> servers;
+  for (const VirtualServerKey& key : keys) {
+    absl::StatusOr<ipvs::VirtualServer> server = table.Get(key);
+    if (absl::IsNotFound(server.status())) continue;
+    if (!server.ok()) return server.status();
+    servers.push_back(*std::move(server));
+  }
+  return servers;
 }
 
 absl::StatusOr<ExplainQuery> ToQuery(const v1::ExplainRequest& request) {
@@ -178,8 +229,6 @@ class Connections {
   };
 
   absl::Status Read(ipvs::Table& table, const std::set<VirtualServerKey>& keys) {
-    // A reading of the whole table costs about as much per virtual server.
-    constexpr size_t kManyServers = 1000;
     if (keys.size() > kManyServers) {
       absl::StatusOr<std::vector<ipvs::VirtualServer>> servers = table.Dump();
       if (!servers.ok()) return servers.status();
@@ -233,19 +282,23 @@ v1::Drain ToMessage(const DrainingServer& drain, const DrainDescription& descrip
 InspectService::InspectService(InspectEnvironment environment)
     : environment_(std::move(environment)) {}
 
-grpc::Status InspectService::List(grpc::ServerContext* /*context*/,
-                                  const v1::ListRequest* /*request*/,
+grpc::Status InspectService::List(grpc::ServerContext* /*context*/, const v1::ListRequest* request,
                                   grpc::ServerWriter<v1::VirtualServer>* writer) {
+  const absl::Status valid = ValidateSelectors(request->groups());
+  if (!valid.ok()) return ToGrpc(valid);
   absl::StatusOr<AgentReport> report = environment_.report();
   if (!report.ok()) return ToGrpc(report.status());
   absl::StatusOr<std::unique_ptr<ipvs::Table>> table = environment_.open_table();
   if (!table.ok()) return ToGrpc(table.status());
-  absl::StatusOr<std::vector<ipvs::VirtualServer>> servers = (*table)->Dump();
-  if (!servers.ok()) return ToGrpc(servers.status());
   const Index index(*report);
+  const absl::StatusOr<std::vector<ipvs::VirtualServer>> servers =
+      ReadSelected(**table, request->groups(), *report, index);
+  if (!servers.ok()) return ToGrpc(servers.status());
   for (const ipvs::VirtualServer& server : *servers) {
     if (!std::binary_search(report->owned.begin(), report->owned.end(), server.key)) continue;
-    if (!writer->Write(ToMessage(server, index))) break;  // The client has gone.
+    const v1::VirtualServer message = ToMessage(server, index, request->statistics());
+    if (!IsSelected(request->groups(), message)) continue;
+    if (!writer->Write(message)) break;  // The client has gone.
   }
   return grpc::Status::OK;
 }
@@ -319,6 +372,9 @@ grpc::Status InspectService::Status(grpc::ServerContext* /*context*/,
     EncodeTime(feed.current_as_of, state->mutable_current_as_of());
   }
   state->set_saved_picture(feed.saved);
+  if (struct stat net{}; stat("/proc/self/ns/net", &net) == 0) {
+    response->set_network_namespace(net.st_ino);
+  }
   return grpc::Status::OK;
 }
 

@@ -36,6 +36,9 @@
 #include "proxy/inspect/shadow_watch.h"
 #include "proxy/kernel/modules.h"
 #include "proxy/kernel/netlink_routes.h"
+#include "proxy/metrics/operation_counts.h"
+#include "proxy/metrics/process_metrics.h"
+#include "proxy/metrics/scrape.h"
 #include "watcher/feed/feed_client.h"
 #include "watcher/feed/feed_mailbox.h"
 #include "watcher/feed/picture_file.h"
@@ -187,6 +190,18 @@ absl::StatusOr<std::unique_ptr<ipvs::Table>> OpenTable() {
   return *std::move(opened);
 }
 
+// Of an agent that is too busy to count its tables for a scrape, the last numbers stand: Prometheus
+// waits for ten seconds.
+constexpr absl::Duration kCountWithin = absl::Seconds(2);
+
+void LogCountersRead(const absl::Status& status) {
+  if (status.ok()) {
+    spdlog::info("the kernel's counters can be read again");
+  } else {
+    spdlog::error("reading the kernel's counters for /metrics: {}", std::string(status.message()));
+  }
+}
+
 // A packet comes by the device that leads back to its source, unless the query says otherwise.
 // Where that cannot be found out the explanation asks for it, if it needs it.
 ExplainQuery WithInterface(ExplainQuery query) {
@@ -244,8 +259,12 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
       options.shadow ? static_cast<HttpListeners&>(no_listeners) : **check_ports,
       [&health] { return health.Check(absl::Now()).healthy; });
 
+  OperationCounts operations;
+  CountingTable table((*kernel)->table(), operations);
+  CountingFirewall firewall((*kernel)->firewall(), operations);
+  CountingRoutes routes((*kernel)->routes(), operations);
   Reconciler reconciler(
-      (*kernel)->table(), (*kernel)->firewall(), (*kernel)->routes(), (*kernel)->conntrack(),
+      table, firewall, routes, (*kernel)->conntrack(),
       {.drain_timeout = options.drain_timeout,
        .udp_drain_timeout = options.udp_drain_timeout,
        .audit_cycle = options.audit_period == absl::ZeroDuration() || options.shadow
@@ -254,6 +273,7 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
        .count_ipv4_servers = (*kernel)->count_ipv4_servers()});
   const std::unique_ptr<PictureSaver> saver = MakeSaver(options.shadow ? "" : options.picture_path);
   DrainKeeper drains(options.shadow ? "" : options.drains_path);
+  ServiceNames names;
   Agent* to_wake = nullptr;
   FeedMailbox mailbox([&to_wake, &health] {
     health.ChangePending(absl::Now());
@@ -303,7 +323,8 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
            [&drains](const std::vector<DrainingServer>& draining) {
              return drains.Save(draining);
            }},
-      reconciler, {.health = health, .health_checks = health_checks, .metrics = metrics});
+      reconciler,
+      {.health = health, .health_checks = health_checks, .metrics = metrics, .names = &names});
   to_wake = &agent;
   auto watch = (*kernel)->Listen({.addresses_changed = [&agent] { agent.AddressesChanged(); },
                                   .firewall_changed = [&agent] { agent.FirewallChanged(); },
@@ -339,21 +360,34 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
       **health_server, {.flag = "--healthz-bind-address",
                         .at = options.healthz,
                         .handler =
-                            [&health, &freshness](const HttpRequest& request) {
+                            [&health, &freshness, &metrics](const HttpRequest& request) {
                               const absl::Time now = absl::Now();
                               if (request.path == "/readyz") {
                                 return AnswerReadiness(health.readiness(), freshness(), now);
                               }
-                              return AnswerNodeHealth(request.path, health.Check(now), freshness(),
-                                                      now);
+                              HttpResponse answer = AnswerNodeHealth(
+                                  request.path, health.Check(now), freshness(), now);
+                              if (request.path == "/healthz" || request.path == "/livez") {
+                                metrics.CountProbe(request.path.substr(1), answer.status);
+                              }
+                              return answer;
                             },
                         .refused = refused,
                         .served = served});
-  const auto render = [&agent, &freshness, &metrics] {
+  Scrape scrape(names, {.detail = options.metrics_detail,
+                        .open_table = OpenTable,
+                        .now = absl::Now,
+                        .changed = LogCountersRead});
+  const auto render = [&] {
     metrics.SetFeed(freshness(), absl::Now());
-    // Of an agent that is too busy to count, the last numbers stand.
-    if (const auto sizes = agent.CountTable(); sizes.ok()) metrics.SetTableSizes(*sizes);
-    return metrics.Render();
+    if (const auto sizes = agent.CountTable(kCountWithin); sizes.ok()) {
+      metrics.SetTableSizes(*sizes);
+    }
+    std::string text = metrics.Render();
+    operations.Append(text);
+    AppendProcessMetrics(text, kVersion);
+    scrape.Append(text);
+    return text;
   };
   const HttpEndpoint metrics_endpoint(
       **metrics_server,

@@ -12,6 +12,7 @@
 #include "proxy/daemon/daemon.h"
 #include "proxy/kernel/ipvs_timeouts.h"
 #include "proxy/kernel/sysctl.h"
+#include "proxy/metrics/traffic.h"
 
 namespace fairlead {
 
@@ -44,6 +45,7 @@ struct NodeAgentOptions {
   // Where /healthz and /livez, and where /metrics are served; unset: nowhere.
   std::optional<HttpAddress> healthz;
   std::optional<HttpAddress> metrics;
+  MetricsDetail metrics_detail = MetricsDetail::kService;
 };
 
 // Runs until SIGTERM or SIGINT. Errors are of the start: what is

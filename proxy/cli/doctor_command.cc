@@ -95,10 +95,11 @@ int Doctor(const DoctorFlags& flags) {
 }  // namespace
 
 void AddDoctorCommand(CLI::App& app, Run& run) {
-  CLI::App* command = app.add_subcommand(
-      "doctor",
-      "Look for what is wrong on this node, and say what to do; exit code 0: nothing worse than a "
-      "note, 1: warnings or errors");
+  CLI::App* command =
+      app.add_subcommand("doctor", "Look for what is wrong on this node, and say what to do");
+  command->footer(
+      "Exits with 0 where nothing is worse than a note, 1 where there are warnings or errors, 2 if "
+      "the command line is wrong.");
   auto flags = std::make_shared<DoctorFlags>();
   command->add_option("--socket", flags->socket, "The agent's Unix socket")->capture_default_str();
   command->add_option("--state-dir", flags->state_dir, "The agent's state folder")

@@ -7,15 +7,14 @@
 #include "absl/strings/str_join.h"
 #include "proxy/cli/drain_select.h"
 #include "proxy/cli/json_time.h"
+#include "proxy/cli/table.h"
 #include "watcher/feed/proto_time.h"
 
 namespace fairlead {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Row = std::vector<std::string>;
-
-std::string OrDash(const std::string& text) { return text.empty() ? "-" : text; }
+using Row = std::vector<Cell>;
 
 // In whole seconds; 0 for what should be over.
 std::string FormatLength(absl::Duration duration) {
@@ -24,46 +23,32 @@ std::string FormatLength(absl::Duration duration) {
 }
 
 Row MakeRow(const v1::Drain& drain, absl::Time now, bool wide) {
-  Row row = {OrDash(FormatDrainService(drain)),
+  Row row = {FormatDrainService(drain),
              FormatVirtualServer(drain.key()),
              FormatEndpoint(drain.key()),
-             OrDash(drain.target_name()),
+             drain.target_name(),
              absl::StrCat(drain.active_connections()),
              absl::StrCat(drain.inactive_connections()),
              FormatLength(now - DecodeTime(drain.since())),
-             drain.has_until() ? FormatLength(DecodeTime(drain.until()) - now) : "-",
+             drain.has_until() ? FormatLength(DecodeTime(drain.until()) - now) : "",
              drain.reason()};
   if (wide) {
-    row.push_back(OrDash(drain.node_name()));
-    row.push_back(drain.has_until() ? FormatJsonTime(DecodeTime(drain.until())) : "-");
+    row.emplace_back(drain.node_name());
+    row.emplace_back(drain.has_until() ? FormatJsonTime(DecodeTime(drain.until())) : "");
   }
   return row;
-}
-
-std::string Align(const std::vector<Row>& rows) {
-  std::vector<size_t> widths(rows[0].size());
-  for (const Row& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string text;
-  for (const Row& row : rows) {
-    for (size_t i = 0; i + 1 < row.size(); ++i) {
-      absl::StrAppend(&text, row[i], std::string(widths[i] + 2 - row[i].size(), ' '));
-    }
-    absl::StrAppend(&text, row.back(), "\n");
-  }
-  return text;
 }
 
 }  // namespace
 
 std::string FormatDrainsText(const std::vector<v1::Drain>& drains, absl::Time now, bool wide) {
-  std::vector<Row> rows = {{"SERVICE", "VIRTUAL-SERVER", "ENDPOINT", "POD", "ACTIVE", "INACTIVE",
-                            "SINCE", "LEFT", "REASON"}};
-  if (wide) rows[0].insert(rows[0].end(), {"NODE", "UNTIL"});
-  rows.reserve(drains.size() + 1);
-  for (const v1::Drain& drain : drains) rows.push_back(MakeRow(drain, now, wide));
-  return Align(rows);
+  std::vector<Column> columns = {{"SERVICE"}, {"VIRTUAL-SERVER"}, {"ENDPOINT"},
+                                 {"POD"},     {"ACTIVE"},         {"INACTIVE"},
+                                 {"SINCE"},   {"LEFT"},           {"REASON"}};
+  if (wide) columns.insert(columns.end(), {{"NODE"}, {"UNTIL"}});
+  Table table(std::move(columns), /*color=*/false);
+  for (const v1::Drain& drain : drains) table.AddRow(MakeRow(drain, now, wide));
+  return table.Take();
 }
 
 std::string FormatDrainsJson(const std::vector<v1::Drain>& drains) {

@@ -1,5 +1,3 @@
-#include <grpcpp/grpcpp.h>
-
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -8,53 +6,44 @@
 #include "proxy/cli/command.h"
 #include "proxy/cli/inspect_client.h"
 #include "proxy/cli/list_format.h"
+#include "proxy/cli/output.h"
+#include "proxy/cli/select_flags.h"
+#include "proxy/cli/table.h"
 
 namespace fairlead {
 namespace {
 
 struct ListFlags {
-  std::string socket;
-  std::string output = "text";
+  std::string socket = kDefaultSocket;
+  OutputFlags output;
+  SelectFlags select;
 };
 
-struct Listing {
-  v1::StatusResponse status;
-  std::vector<v1::VirtualServer> servers;
-};
-
-absl::StatusOr<Listing> AskAgent(const std::string& socket) {
-  const auto stub = ConnectToAgent(socket);
-  Listing listing;
-  const auto status_context = AskContext();
-  grpc::Status status = stub->Status(status_context.get(), {}, &listing.status);
-  if (!status.ok()) return FromGrpc(status);
-  const auto list_context = AskContext();
-  auto reader = stub->List(list_context.get(), {});
-  v1::VirtualServer server;
-  while (reader->Read(&server)) listing.servers.push_back(server);
-  status = reader->Finish();
-  if (!status.ok()) return FromGrpc(status);
-  return listing;
+std::string Format(Output output, const Listing& listing) {
+  switch (output) {
+    case Output::kText:
+      return FormatListText(listing.status, listing.servers);
+    case Output::kWide:
+      return FormatListWide(listing.servers, StdoutWantsColor());
+    case Output::kIpvsadm:
+      return FormatListIpvsadm(listing.servers);
+    case Output::kJson:
+    case Output::kYaml:
+      break;
+  }
+  return FormatListDocument(listing.status, listing.servers, output);
 }
 
 int List(const ListFlags& flags) {
-  absl::StatusOr<Listing> listing = AskAgent(flags.socket);
+  const absl::StatusOr<Selection> selection = Selection::Make(flags.select);
+  if (!selection.ok()) return FailUsage("list", selection.status());
+  v1::ListRequest request;
+  *request.mutable_groups() = selection->groups();
+  const absl::StatusOr<Listing> listing = AskForListing(flags.socket, request);
   if (!listing.ok()) return FailToAsk("list", flags.socket, listing.status());
-  if (flags.output == "json") {
-    std::fputs(FormatListJson(listing->status, listing->servers).c_str(), stdout);
-    return kExitOk;
-  }
-  std::fputs(FormatListText(listing->status, listing->servers).c_str(), stdout);
-  if (!listing->status.complete()) {
-    std::fputs("fairlead list: the agent waits for its first complete picture\n", stderr);
-  }
-  const std::string feed = DescribeStaleFeed(listing->status.feed(), absl::Now());
-  if (!feed.empty()) std::fprintf(stderr, "fairlead list: %s\n", feed.c_str());
-  for (const v1::Problem& failure : listing->status.failures()) {
-    std::fprintf(stderr, "fairlead list: not in the kernel, will be tried again: %s: %s\n",
-                 failure.object().c_str(), failure.message().c_str());
-  }
-  return kExitOk;
+  std::fputs(Format(flags.output.output(), *listing).c_str(), stdout);
+  TellReservations("list", listing->status);
+  return TellComplaints("list", selection->Complain(selection->FindIn(listing->servers)));
 }
 
 }  // namespace
@@ -63,11 +52,9 @@ void AddListCommand(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand(
       "list", "Show the running agent's table as `ipvsadm -L -n` does, with names");
   auto flags = std::make_shared<ListFlags>();
-  flags->socket = kDefaultSocket;
+  AddSelectFlags(*command, flags->select);
+  AddOutputFlags(*command, {"text", "wide", "json", "yaml", "ipvsadm"}, flags->output);
   command->add_option("--socket", flags->socket, "The agent's Unix socket")->capture_default_str();
-  command->add_option("-o,--output", flags->output, "text or json")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
   command->callback([flags, &run] { run = [flags] { return List(*flags); }; });
 }
 

@@ -8,6 +8,8 @@
 #include "ipvs/save_format.h"
 #include "ipvs/types.h"
 #include "proxy/cli/json_time.h"
+#include "proxy/cli/list_server.h"
+#include "proxy/cli/table.h"
 #include "watcher/feed/proto_time.h"
 
 namespace fairlead {
@@ -16,52 +18,67 @@ namespace {
 // Behind ipvsadm's last column.
 constexpr int kNameColumn = 70;
 
-std::string FormatAddress(const std::string& bytes) {
-  absl::StatusOr<IpAddress> address = IpAddress::FromBytes(bytes);
-  return address.ok() ? address->Format() : "?";
-}
-
-std::string FormatAddressAndPort(const std::string& bytes, uint32_t port) {
-  absl::StatusOr<IpAddress> address = IpAddress::FromBytes(bytes);
-  return address.ok() ? FormatAddressPort(*address, static_cast<uint16_t>(port)) : "?";
-}
-
-std::string FormatService(const v1::VirtualServer& server) {
-  if (server.service_name().empty()) return "";
-  std::string text = absl::StrCat(server.service_namespace(), "/", server.service_name());
-  if (!server.port_name().empty()) absl::StrAppend(&text, ":", server.port_name());
-  return text;
-}
-
-std::string FormatTarget(const v1::RealServer& real) {
-  std::string text = real.target_name();
-  if (text.empty() && !real.node_name().empty()) text = absl::StrCat("on ", real.node_name());
-  if (real.state() == "draining") absl::StrAppend(&text, text.empty() ? "" : " ", "(draining)");
-  return text;
-}
-
-// `line`, and `name` in its column where there is one.
-std::string WithName(std::string line, const std::string& name) {
-  if (name.empty()) return absl::StrCat(line, "\n");
-  return absl::StrFormat("%-*s %s\n", kNameColumn, line, name);
+ipvs::VirtualServerConfig ConfigOf(const v1::VirtualServer& server) {
+  return {.scheduler = server.scheduler(),
+          .flags = server.flags(),
+          .persistence_timeout = absl::Seconds(server.persistence_timeout_seconds()),
+          .persistence_prefix_length = static_cast<uint8_t>(server.persistence_prefix_length()),
+          .persistence_engine = server.persistence_engine()};
 }
 
 std::string FormatServerLine(const v1::VirtualServer& server) {
-  const bool is_mark = server.firewall_mark() != 0;
-  // ipvsadm prints marks as signed numbers.
-  const auto mark = static_cast<int32_t>(server.firewall_mark());
-  std::string line =
-      absl::StrFormat("%-4s %s %s", is_mark ? "FWM" : v1::Protocol_Name(server.protocol()),
-                      is_mark ? absl::StrCat(mark, server.family() == v1::IPV6 ? " IPv6" : "")
-                              : FormatAddressAndPort(server.address(), server.port()),
-                      server.scheduler());
-  const std::string flags =
-      ipvs::FormatSchedulerFlags({.scheduler = server.scheduler(), .flags = server.flags()});
+  std::string line = absl::StrCat(FormatServerTitle(server), " ", server.scheduler());
+  const ipvs::VirtualServerConfig config = ConfigOf(server);
+  const std::string flags = ipvs::FormatSchedulerFlags(config);
   if (!flags.empty()) absl::StrAppend(&line, " (", flags, ")");
-  if (server.persistence_timeout_seconds() > 0) {
+  if (config.persistent()) {
     absl::StrAppend(&line, " persistent ", server.persistence_timeout_seconds());
+    const IpFamily family = server.family() == v1::IPV6 ? IpFamily::kIpv6 : IpFamily::kIpv4;
+    const std::string mask = ipvs::FormatPersistenceMask(family, config);
+    if (!mask.empty()) absl::StrAppend(&line, " mask ", mask);
+    if (!config.persistence_engine.empty()) {
+      absl::StrAppend(&line, " pe ", config.persistence_engine);
+    }
   }
+  if ((config.flags & ipvs::kFlagOnePacket) != 0) absl::StrAppend(&line, " ops");
   return line;
+}
+
+ipvs::VirtualServer Decode(const v1::VirtualServer& server) {
+  const IpFamily family = server.family() == v1::IPV6 ? IpFamily::kIpv6 : IpFamily::kIpv4;
+  ipvs::VirtualServer result;
+  result.key = server.firewall_mark() != 0
+                   ? ipvs::VirtualServerKey::ForMark(family, server.firewall_mark())
+                   : ipvs::VirtualServerKey::ForAddress(
+                         static_cast<ipvs::Protocol>(server.protocol()),
+                         IpAddress::FromBytes(server.address()).value_or(IpAddress()),
+                         static_cast<uint16_t>(server.port()));
+  result.config = ConfigOf(server);
+  for (const v1::RealServer& real : server.real_servers()) {
+    ipvs::RealServer& added = result.real_servers.emplace_back();
+    added.key = {IpAddress::FromBytes(real.address()).value_or(IpAddress()),
+                 static_cast<uint16_t>(real.port())};
+    added.config.weight = real.weight();
+    for (const auto method : {ipvs::ForwardingMethod::kLocal, ipvs::ForwardingMethod::kTunnel,
+                              ipvs::ForwardingMethod::kRoute}) {
+      if (real.forwarding() == ipvs::FormatForwardingMethod(method)) {
+        added.config.forwarding = method;
+      }
+    }
+  }
+  return result;
+}
+
+std::vector<Cell> WideCells(const v1::VirtualServer& server) {
+  std::vector<Cell> cells = ServerCells(server);
+  cells.emplace_back(server.scheduler());
+  cells.emplace_back(server.persistence_timeout_seconds() == 0
+                         ? ""
+                         : absl::StrCat(server.persistence_timeout_seconds()));
+  cells.emplace_back(server.policy());
+  const bool refuses = server.verdict() == "reject" || server.verdict() == "drop";
+  cells.emplace_back(server.verdict(), refuses ? Tone::kBad : Tone::kPlain);
+  return cells;
 }
 
 }  // namespace
@@ -69,28 +86,63 @@ std::string FormatServerLine(const v1::VirtualServer& server) {
 std::string FormatListText(const v1::StatusResponse& status,
                            const std::vector<v1::VirtualServer>& servers) {
   std::string text = absl::StrCat(status.kernel_table(), "\n");
-  absl::StrAppend(&text, WithName("Prot LocalAddress:Port Scheduler Flags", "Service"));
-  absl::StrAppend(
-      &text,
-      WithName("  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn", "Pod"));
+  absl::StrAppend(&text,
+                  WithName("Prot LocalAddress:Port Scheduler Flags", "Service", kNameColumn));
+  absl::StrAppend(&text,
+                  WithName("  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn",
+                           "Pod", kNameColumn));
   for (const v1::VirtualServer& server : servers) {
-    absl::StrAppend(&text, WithName(FormatServerLine(server), FormatService(server)));
+    absl::StrAppend(&text,
+                    WithName(FormatServerLine(server), FormatServicePort(server), kNameColumn));
     for (const v1::RealServer& real : server.real_servers()) {
       absl::StrAppend(
-          &text, WithName(absl::StrFormat("  -> %-28s %-7s %-6d %-10u %-10u",
-                                          FormatAddressAndPort(real.address(), real.port()),
+          &text, WithName(absl::StrFormat("%s %-7s %-6d %-10u %-10u", FormatRealServerTitle(real),
                                           real.forwarding(), real.weight(),
                                           real.active_connections(), real.inactive_connections()),
-                          FormatTarget(real)));
+                          FormatTarget(real), kNameColumn));
     }
   }
   return text;
 }
 
+std::string FormatListWide(const std::vector<v1::VirtualServer>& servers, bool color) {
+  std::vector<Column> columns = ServerColumns();
+  for (const Column& column :
+       {Column{"SCHEDULER"}, Column{"PERSISTENCE", Alignment::kRight}, Column{"POLICY"},
+        Column{"VERDICT"}, Column{"ENDPOINT"}, Column{"POD"}, Column{"NODE"},
+        Column{"WEIGHT", Alignment::kRight}, Column{"ACTIVE", Alignment::kRight},
+        Column{"INACTIVE", Alignment::kRight}, Column{"STATE"}}) {
+    columns.push_back(column);
+  }
+  Table table(std::move(columns), color);
+  for (const v1::VirtualServer& server : servers) {
+    if (server.real_servers().empty()) table.AddRow(WideCells(server));
+    for (const v1::RealServer& real : server.real_servers()) {
+      std::vector<Cell> cells = WideCells(server);
+      cells.emplace_back(FormatBytesAddressPort(real.address(), real.port()));
+      cells.emplace_back(real.target_name());
+      cells.emplace_back(real.node_name());
+      cells.emplace_back(absl::StrCat(real.weight()));
+      cells.emplace_back(absl::StrCat(real.active_connections()));
+      cells.emplace_back(absl::StrCat(real.inactive_connections()));
+      cells.push_back(StateCell(real));
+      table.AddRow(std::move(cells));
+    }
+  }
+  return table.Take();
+}
+
+std::string FormatListIpvsadm(const std::vector<v1::VirtualServer>& servers) {
+  std::vector<ipvs::VirtualServer> decoded;
+  decoded.reserve(servers.size());
+  for (const v1::VirtualServer& server : servers) decoded.push_back(Decode(server));
+  return ipvs::FormatSave(decoded);
+}
+
 std::vector<std::string> KernelViewLines(const v1::VirtualServer& server) {
   std::vector<std::string> lines = {FormatServerLine(server)};
   for (const v1::RealServer& real : server.real_servers()) {
-    lines.push_back(absl::StrCat(FormatAddressAndPort(real.address(), real.port()), ": weight ",
+    lines.push_back(absl::StrCat(FormatBytesAddressPort(real.address(), real.port()), ": weight ",
                                  real.weight(), ", ", real.active_connections(), " active and ",
                                  real.inactive_connections(), " inactive connections",
                                  real.state().empty() ? "" : ", ", real.state()));
@@ -114,9 +166,9 @@ std::string DescribeStaleFeed(const v1::FeedState& feed, absl::Time now) {
   return feed.connected() ? picture : absl::StrCat("no feeder answers; ", picture);
 }
 
-std::string FormatListJson(const v1::StatusResponse& status,
-                           const std::vector<v1::VirtualServer>& servers) {
-  nlohmann::ordered_json document;
+std::string FormatListDocument(const v1::StatusResponse& status,
+                               const std::vector<v1::VirtualServer>& servers, Output output) {
+  Document document;
   document["node"] = status.node_name();
   document["complete"] = status.complete();
   document["revision"] = status.revision();
@@ -127,35 +179,18 @@ std::string FormatListJson(const v1::StatusResponse& status,
   if (feed.has_current_as_of()) {
     document["feed"]["currentAsOf"] = FormatJsonTime(DecodeTime(feed.current_as_of()));
   }
-  document["virtualServers"] = nlohmann::ordered_json::array();
+  document["virtualServers"] = Document::array();
   for (const v1::VirtualServer& server : servers) {
-    nlohmann::ordered_json entry;
-    if (server.protocol() == v1::PROTOCOL_UNSPECIFIED) {
-      entry["protocol"] = nullptr;  // For a mark that no Service wants any more.
-    } else {
-      entry["protocol"] = v1::Protocol_Name(server.protocol());
-    }
-    if (server.firewall_mark() != 0) {
-      entry["address"] = nullptr;
-      entry["port"] = nullptr;
-    } else {
-      entry["address"] = FormatAddress(server.address());
-      entry["port"] = server.port();
-    }
-    entry["firewallMark"] = server.firewall_mark();
-    entry["family"] = server.family() == v1::IPV6 ? "IPv6" : "IPv4";
+    Document entry;
+    AddKeyFields(server, entry);
     entry["scheduler"] = server.scheduler();
     entry["persistenceTimeoutSeconds"] = server.persistence_timeout_seconds();
-    entry["service"] = server.service_name().empty()
-                           ? ""
-                           : absl::StrCat(server.service_namespace(), "/", server.service_name());
-    entry["portName"] = server.port_name();
-    entry["kind"] = server.address_kind();
+    AddNameFields(server, entry);
     entry["policy"] = server.policy();
     entry["verdict"] = server.verdict();
-    entry["realServers"] = nlohmann::ordered_json::array();
+    entry["realServers"] = Document::array();
     for (const v1::RealServer& real : server.real_servers()) {
-      entry["realServers"].push_back({{"address", FormatAddress(real.address())},
+      entry["realServers"].push_back({{"address", FormatBytesAddress(real.address())},
                                       {"port", real.port()},
                                       {"forwarding", real.forwarding()},
                                       {"weight", real.weight()},
@@ -167,13 +202,13 @@ std::string FormatListJson(const v1::StatusResponse& status,
     }
     document["virtualServers"].push_back(std::move(entry));
   }
-  document["failures"] = nlohmann::ordered_json::array();
+  document["failures"] = Document::array();
   for (const v1::Problem& failure : status.failures()) {
     document["failures"].push_back({{"object", failure.object()}, {"message", failure.message()}});
   }
-  document["warnings"] = nlohmann::ordered_json::array();
+  document["warnings"] = Document::array();
   for (const std::string& warning : status.warnings()) document["warnings"].push_back(warning);
-  return document.dump(2) + "\n";
+  return FormatDocument(document, output);
 }
 
 }  // namespace fairlead

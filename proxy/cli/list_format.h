@@ -1,4 +1,4 @@
-// The table of a running agent as text and JSON.
+// The table of a running agent as text and as a document.
 #pragma once
 
 #include <string>
@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "fairlead/v1/inspect.pb.h"
+#include "proxy/cli/output.h"
 
 namespace fairlead {
 
@@ -16,6 +17,15 @@ namespace fairlead {
 std::string FormatListText(const v1::StatusResponse& status,
                            const std::vector<v1::VirtualServer>& servers);
 
+// A line for each endpoint, and one for each virtual server without, in columns:
+//   NAMESPACE SERVICE PORT KIND ADDRESS PROTO SCHEDULER PERSISTENCE POLICY VERDICT
+//   ENDPOINT POD NODE WEIGHT ACTIVE INACTIVE STATE
+// PERSISTENCE is in seconds.
+std::string FormatListWide(const std::vector<v1::VirtualServer>& servers, bool color);
+
+// As `ipvsadm --save -n` prints these virtual servers, to the byte.
+std::string FormatListIpvsadm(const std::vector<v1::VirtualServer>& servers);
+
 // {"node", "complete", "revision", "feed": {"connected", "feeder", "revision", "headRevision",
 //   "currentAsOf" (null before the first picture), "savedPicture"}, "virtualServers": [{"protocol",
 //   "address", "port", "firewallMark" (0: none; otherwise address and port are null, and so is the
@@ -23,9 +33,9 @@ std::string FormatListText(const v1::StatusResponse& status,
 //   "persistenceTimeoutSeconds", "service", "portName", "kind", "policy", "verdict",
 //   "realServers": [{"address", "port", "forwarding", "weight", "activeConnections",
 //   "inactiveConnections", "pod", "node", "state"}]}], "failures": [{"object", "message"}],
-//   "warnings": […]}, indented by two spaces.
-std::string FormatListJson(const v1::StatusResponse& status,
-                           const std::vector<v1::VirtualServer>& servers);
+//   "warnings": […]}, as JSON or YAML.
+std::string FormatListDocument(const v1::StatusResponse& status,
+                               const std::vector<v1::VirtualServer>& servers, Output output);
 
 // What there is to say where no feeder answers, or its newest picture has not come; empty
 // otherwise.

@@ -5,6 +5,7 @@
 #include "proxy/cli/command.h"
 #include "proxy/cli/command_shape.h"
 #include "proxy/cli/config_file.h"
+#include "proxy/cli/output.h"
 #include "proxy/cli/version.h"
 
 int main(int argc, char** argv) {
@@ -26,11 +27,16 @@ int main(int argc, char** argv) {
   fairlead::AddPlanCommand(app, run);
   fairlead::AddExplainCommand(app, run);
   fairlead::AddListCommand(app, run);
+  fairlead::AddStatsCommand(app, run);
+  fairlead::AddRatesCommand(app, run);
+  fairlead::AddConnectionsCommand(app, run);
   fairlead::AddCleanupCommand(app, run);
   fairlead::AddDiffCommand(app, run);
   fairlead::AddDrainCommand(app, run);
   fairlead::AddDoctorCommand(app, run);
+  fairlead::AddVersionCommand(app, run);
   fairlead::AddShellCommands(app, run);
+  fairlead::AddExitCodes(app);
   fairlead::BindEnvironment(app);
   try {
     app.parse(argc, argv);

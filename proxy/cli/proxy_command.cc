@@ -38,6 +38,7 @@ struct ProxyFlags {
   bool load_modules = false;
   bool dry_run = false;
   std::string sync_period = "30s";
+  std::string metrics_detail = "service";
 };
 
 int Fail(const absl::Status& status, int exit_code) {
@@ -96,6 +97,12 @@ absl::Status ReadOwnConfig(KubeProxyStartFlags& flags, CLI::App& command) {
   return applied.ok() ? applied : InFlag("--config", applied);
 }
 
+// Of what the command line lets through.
+MetricsDetail ParseMetricsDetail(const std::string& text) {
+  if (text == "none") return MetricsDetail::kNone;
+  return text == "endpoint" ? MetricsDetail::kEndpoint : MetricsDetail::kService;
+}
+
 int Proxy(ProxyFlags flags, const CLI::App& command) {
   const absl::StatusOr<KubeProxyStart> kube_proxy = ReadKubeProxyStart(
       flags.kube_proxy, command,
@@ -131,7 +138,8 @@ int Proxy(ProxyFlags flags, const CLI::App& command) {
       .ipvs_timeouts = kube_proxy->kernel.timeouts,
       .sync_period = absl::ZeroDuration(),
       .healthz = std::nullopt,
-      .metrics = std::nullopt};
+      .metrics = std::nullopt,
+      .metrics_detail = ParseMetricsDetail(flags.metrics_detail)};
   for (const absl::Status& status :
        {ParseDurationFlag("--drain-timeout", flags.drain_timeout, options.drain_timeout),
         ParseDurationFlag("--udp-drain-timeout", flags.udp_drain_timeout,
@@ -190,6 +198,14 @@ void AddProxyCommand(CLI::App& app, Run& run) {
                  "Do without certificates, and trust whoever answers")
       ->group(feed);
   AddDaemonFlags(*command, flags->daemon, "Agent");
+  command
+      ->add_option(
+          "--metrics-detail", flags->metrics_detail,
+          "What of the kernel's counters /metrics has: none, those of each Service's port, "
+          "or of each endpoint too; of those that have had a packet")
+      ->check(CLI::IsMember({"none", "service", "endpoint"}))
+      ->capture_default_str()
+      ->group("Agent");
   command
       ->add_option(
           "--drain-timeout", flags->drain_timeout,

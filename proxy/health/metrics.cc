@@ -31,13 +31,13 @@ prometheus::Family<Counter>& CounterFamily(prometheus::Registry& registry, const
   return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
 }
 
-prometheus::Histogram& MakeHistogram(prometheus::Registry& registry, const char* name,
-                                     const char* help, std::vector<double> buckets) {
-  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add(
-      {}, std::move(buckets));
+using Histograms = prometheus::Family<prometheus::Histogram>;
+
+Histograms& HistogramFamily(prometheus::Registry& registry, const char* name, const char* help) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
 }
 
-// The buckets of kube-proxy's histograms of the same names.
+// The buckets of kube-proxy's histograms of the same names, the one of 0 included.
 std::vector<double> SyncBuckets() {
   std::vector<double> buckets;
   for (double bound = 0.001; buckets.size() < 15; bound *= 2) buckets.push_back(bound);
@@ -45,11 +45,15 @@ std::vector<double> SyncBuckets() {
 }
 
 std::vector<double> ProgrammingBuckets() {
-  std::vector<double> buckets = {0.25, 0.5};
+  std::vector<double> buckets = {0, 0.25, 0.5};
   for (double bound = 1; bound <= 59; bound += 1) buckets.push_back(bound);
   for (double bound = 60; bound <= 115; bound += 5) buckets.push_back(bound);
   for (double bound = 120; bound <= 300; bound += 30) buckets.push_back(bound);
   return buckets;
+}
+
+std::map<std::string, std::string> FamilyLabel(IpFamily family) {
+  return {{"ip_family", family == IpFamily::kIpv4 ? "IPv4" : "IPv6"}};
 }
 
 // The library ignores a negative step, so that a counter never falls.
@@ -78,19 +82,44 @@ struct AgentMetrics::Impl {
   prometheus::Family<Gauge>& conflicts =
       GaugeFamily(registry, "fairlead_service_conflicts",
                   "Addresses and ports of a Service that another Service has.");
-  Gauge& last_sync = GaugeFamily(registry, "fairlead_sync_last_timestamp_seconds",
-                                 "Unix time when the kernel was last brought to what is wanted.")
-                         .Add({});
   Gauge& sync_failures = GaugeFamily(registry, "fairlead_sync_failures",
                                      "Objects that are not in the kernel as planned.")
                              .Add({});
-  prometheus::Histogram& sync_duration =
-      MakeHistogram(registry, "kubeproxy_sync_proxy_rules_duration_seconds",
-                    "How long it took to bring the kernel to what is wanted.", SyncBuckets());
-  prometheus::Histogram& programming_duration = MakeHistogram(
-      registry, "kubeproxy_network_programming_duration_seconds",
-      "From the moment a Service or its endpoints changed until the kernel was written.",
-      ProgrammingBuckets());
+  // kube-proxy's, by family.
+  Histograms& sync_duration =
+      HistogramFamily(registry, "kubeproxy_sync_proxy_rules_duration_seconds",
+                      "How long it took to bring the kernel to what is wanted.");
+  Histograms& programming_duration =
+      HistogramFamily(registry, "kubeproxy_network_programming_duration_seconds",
+                      "From the moment a Service or its endpoints changed until the kernel was "
+                      "written.");
+  prometheus::Family<Gauge>& last_sync =
+      GaugeFamily(registry, "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+                  "Unix time when the kernel was last brought to what is wanted.");
+  prometheus::Family<Gauge>& last_queued =
+      GaugeFamily(registry, "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+                  "Unix time when the newest change came.");
+  // kube-proxy's, without families.
+  Counter& service_changes =
+      CounterFamily(registry, "kubeproxy_sync_proxy_rules_service_changes_total",
+                    "Services that the feed has brought or removed.")
+          .Add({});
+  Counter& endpoint_changes =
+      CounterFamily(registry, "kubeproxy_sync_proxy_rules_endpoint_changes_total",
+                    "EndpointSlices that the feed has brought or removed.")
+          .Add({});
+  Gauge& services_pending =
+      GaugeFamily(registry, "kubeproxy_sync_proxy_rules_service_changes_pending",
+                  "Changed Services that are being carried out.")
+          .Add({});
+  Gauge& endpoints_pending =
+      GaugeFamily(registry, "kubeproxy_sync_proxy_rules_endpoint_changes_pending",
+                  "Changed EndpointSlices that are being carried out.")
+          .Add({});
+  prometheus::Family<Counter>& healthz = CounterFamily(registry, "kubeproxy_proxy_healthz_total",
+                                                       "Answers to probes of /healthz, by code.");
+  prometheus::Family<Counter>& livez = CounterFamily(registry, "kubeproxy_proxy_livez_total",
+                                                     "Answers to probes of /livez, by code.");
   prometheus::Family<Gauge>& table =
       GaugeFamily(registry, "fairlead_table_size", "What is in the kernel, by kind.");
   Gauge& services = table.Add({{"kind", "service"}});
@@ -144,6 +173,30 @@ struct AgentMetrics::Impl {
   // value that was read.
   std::mutex mutex;
   std::map<ObjectName, Gauge*> conflict_gauges ABSL_GUARDED_BY(mutex);
+  std::set<IpFamily> families ABSL_GUARDED_BY(mutex);
+
+  Impl() {
+    // There from the start, so that a rate can be taken of the first.
+    for (const char* code : {"200", "503"}) {
+      healthz.Add({{"code", code}});
+      livez.Add({{"code", code}});
+    }
+  }
+
+  void Observe(Histograms& histograms, std::vector<double> buckets, absl::Duration took) {
+    const std::lock_guard lock(mutex);
+    for (const IpFamily family : families) {
+      // The series that is there, if there is one.
+      histograms.Add(FamilyLabel(family), buckets).Observe(absl::ToDoubleSeconds(took));
+    }
+  }
+
+  void SetTime(prometheus::Family<Gauge>& gauges, absl::Time time) {
+    const std::lock_guard lock(mutex);
+    for (const IpFamily family : families) {
+      gauges.Add(FamilyLabel(family)).Set(absl::ToDoubleSeconds(time - absl::UnixEpoch()));
+    }
+  }
 };
 
 AgentMetrics::AgentMetrics() : impl_(std::make_unique<Impl>()) {}
@@ -156,8 +209,8 @@ void AgentMetrics::SetConflicts(const std::vector<ServiceConflicts>& conflicts) 
   for (const ServiceConflicts& conflict : conflicts) {
     const ObjectName& service = conflict.service;
     // The series that is there, if there is one.
-    Gauge& gauge =
-        impl_->conflicts.Add({{"namespace", service.name_space}, {"name", service.name}});
+    Gauge& gauge = impl_->conflicts.Add(
+        {{"service_namespace", service.name_space}, {"service_name", service.name}});
     gauge.Set(conflict.addresses_and_ports);
     gauges[service] = &gauge;
   }
@@ -167,9 +220,33 @@ void AgentMetrics::SetConflicts(const std::vector<ServiceConflicts>& conflicts) 
   impl_->conflict_gauges = std::move(gauges);
 }
 
-void AgentMetrics::SetLastSync(absl::Time time) {
-  std::lock_guard lock(impl_->mutex);
-  impl_->last_sync.Set(absl::ToDoubleSeconds(time - absl::UnixEpoch()));
+void AgentMetrics::SetFamilies(const std::set<IpFamily>& families) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->families = families;
+}
+
+void AgentMetrics::CountChanges(size_t services, size_t slices) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->service_changes.Increment(static_cast<double>(services));
+  impl_->endpoint_changes.Increment(static_cast<double>(slices));
+  impl_->services_pending.Increment(static_cast<double>(services));
+  impl_->endpoints_pending.Increment(static_cast<double>(slices));
+}
+
+void AgentMetrics::ChangesDone() {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->services_pending.Set(0);
+  impl_->endpoints_pending.Set(0);
+}
+
+void AgentMetrics::SetLastQueued(absl::Time time) { impl_->SetTime(impl_->last_queued, time); }
+
+void AgentMetrics::SetLastSync(absl::Time time) { impl_->SetTime(impl_->last_sync, time); }
+
+void AgentMetrics::CountProbe(absl::string_view probe, int code) {
+  const std::lock_guard lock(impl_->mutex);
+  prometheus::Family<Counter>& probes = probe == "livez" ? impl_->livez : impl_->healthz;
+  probes.Add({{"code", std::to_string(code)}}).Increment();
 }
 
 void AgentMetrics::SetSyncFailures(int failures) {
@@ -178,11 +255,11 @@ void AgentMetrics::SetSyncFailures(int failures) {
 }
 
 void AgentMetrics::ObserveSync(absl::Duration took) {
-  impl_->sync_duration.Observe(absl::ToDoubleSeconds(took));
+  impl_->Observe(impl_->sync_duration, SyncBuckets(), took);
 }
 
 void AgentMetrics::ObserveProgramming(absl::Duration took) {
-  impl_->programming_duration.Observe(absl::ToDoubleSeconds(took));
+  impl_->Observe(impl_->programming_duration, ProgrammingBuckets(), took);
 }
 
 void AgentMetrics::SetFirstSync(FirstSync part, absl::Duration after) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,8 +63,19 @@ class AgentMetrics {
 
   // All of them: the series of a Service that is not among them vanishes. One entry per Service.
   void SetConflicts(const std::vector<ServiceConflicts>& conflicts);
+  // Of the node, for what kube-proxy has by family: a pass is for all of them. Before the first
+  // call there are none.
+  void SetFamilies(const std::set<IpFamily>& families);
+  // Services and EndpointSlices that the feed has brought or removed, and that are to be carried
+  // out now; ChangesDone: they are.
+  void CountChanges(size_t services, size_t slices);
+  void ChangesDone();
+  // When the newest of them came.
+  void SetLastQueued(absl::Time time);
   // When the kernel was last brought to what is wanted.
   void SetLastSync(absl::Time time);
+  // A probe of "healthz" or "livez" was answered with this code of HTTP.
+  void CountProbe(absl::string_view probe, int code);
   // Objects that are not in the kernel as planned.
   void SetSyncFailures(int failures);
   // A pass that brought the kernel to what is wanted took this long.

@@ -7,9 +7,9 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <mutex>
+#include <string>
 
 namespace fairlead {
 namespace {
@@ -40,14 +40,13 @@ const char* FaultReason(const absl::Status& status) {
   }
 }
 
-// The quantile of sorted values; 0 of none.
-double Quantile(const std::vector<double>& sorted, double quantile) {
+// Of sorted values; 0 of none.
+double Percentile(const std::vector<double>& sorted, size_t percentile) {
   if (sorted.empty()) return 0;
-  const auto rank = static_cast<size_t>(quantile * static_cast<double>(sorted.size() - 1));
-  return sorted[rank];
+  return sorted[percentile * (sorted.size() - 1) / 100];
 }
 
-constexpr double kQuantiles[] = {0.5, 0.9, 0.99, 1};
+constexpr size_t kPercentiles[] = {50, 90, 99, 100};
 
 }  // namespace
 
@@ -80,7 +79,7 @@ struct WatchMetrics::Impl {
   Family<Gauge>& lag =
       prometheus::BuildGauge()
           .Name("fairlead_watcher_lag_seconds")
-          .Help("How long connected nodes have been behind the journal, by quantile.")
+          .Help("How long connected nodes have been behind the journal, by percentile.")
           .Register(registry);
   Family<Gauge>& watching = prometheus::BuildGauge()
                                 .Name("fairlead_watcher_source_watching")
@@ -145,10 +144,9 @@ std::string WatchMetrics::Render(const JournalState& journal, size_t objects,
   impl_->failing.Set(failing);
   impl_->behind.Set(
       static_cast<double>(lags.end() - std::upper_bound(lags.begin(), lags.end(), 0.0)));
-  for (const double quantile : kQuantiles) {
-    char label[32];
-    std::snprintf(label, sizeof(label), "%g", quantile);
-    impl_->lag.Add({{"quantile", label}}).Set(Quantile(lags, quantile));
+  for (const size_t percentile : kPercentiles) {
+    // The label "quantile" is a summary's.
+    impl_->lag.Add({{"percentile", std::to_string(percentile)}}).Set(Percentile(lags, percentile));
   }
   for (const KubernetesResourceStatus& resource : resources) {
     const std::map<std::string, std::string> labels = {{"resource", resource.resource}};

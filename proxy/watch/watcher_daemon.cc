@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "proxy/cli/version.h"
+#include "proxy/metrics/process_metrics.h"
 #include "proxy/watch/watch_metrics.h"
 #include "proxy/watch/watch_service.h"
 #include "watcher/feed/credentials.h"
@@ -103,8 +104,10 @@ absl::Status RunWatcher(const WatcherOptions& options) {
       ListenHttp(**http, "--healthz-bind-address", options.healthz,
                  [&journal](const HttpRequest& request) { return AnswerHealth(request, journal); });
   const auto render = [&] {
-    return metrics.Render(journal.State(), journal.object_count(), feed.Nodes(),
-                          source.KubernetesStatus(), absl::Now());
+    std::string text = metrics.Render(journal.State(), journal.object_count(), feed.Nodes(),
+                                      source.KubernetesStatus(), absl::Now());
+    AppendProcessMetrics(text, kVersion);
+    return text;
   };
   listening.Update(
       ListenHttp(**http, "--metrics-bind-address", options.metrics,

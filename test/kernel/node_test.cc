@@ -228,7 +228,7 @@ TEST_CASE("Of two Services with one address and port the older has it, until it 
                           "conflict: Service default/a-second: TCP 198.19.7.1:80 belongs to "
                           "Service default/b-first, which is older"));
   const std::string metric =
-      "fairlead_service_conflicts{name=\"a-second\",namespace=\"default\"} 1";
+      "fairlead_service_conflicts{service_name=\"a-second\",service_namespace=\"default\"} 1";
   const auto metrics = [&] { return stage.Run("curl -s -m 3 http://127.0.0.1:10249/metrics"); };
   INFO(metrics());
   CHECK(absl::StrContains(metrics(), metric));

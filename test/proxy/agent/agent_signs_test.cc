@@ -169,12 +169,12 @@ TEST_CASE("conflicts are measured for who loses, as long as they are") {
       1, {MakeService("shop/a", "10.96.0.1", 30080), MakeService("shop/b", "10.96.0.1", 30080),
           MakeService("shop/c", "10.96.0.1"), MakeService("shop/d", "10.96.0.4")});
   CHECK(test.Measured(name) ==
-        Lines{"fairlead_service_conflicts{name=\"b\",namespace=\"shop\"} 2",
-              "fairlead_service_conflicts{name=\"c\",namespace=\"shop\"} 1"});
+        Lines{"fairlead_service_conflicts{service_name=\"b\",service_namespace=\"shop\"} 2",
+              "fairlead_service_conflicts{service_name=\"c\",service_namespace=\"shop\"} 1"});
   test.FeedAndPass(2, {MakeService("shop/b", "10.96.0.1", 30080),
                        MakeService("shop/c", "10.96.0.1"), MakeService("shop/d", "10.96.0.4")});
   CHECK(test.Measured(name) ==
-        Lines{"fairlead_service_conflicts{name=\"c\",namespace=\"shop\"} 1"});
+        Lines{"fairlead_service_conflicts{service_name=\"c\",service_namespace=\"shop\"} 1"});
   test.FeedAndPass(3, {MakeService("shop/d", "10.96.0.4")});
   CHECK(test.Measured(name) == Lines{});
 }
@@ -190,8 +190,8 @@ TEST_CASE("what was written is measured, and when the last sync was") {
         Lines{"fairlead_kernel_writes_total{kind=\"element\"} 3",
               "fairlead_kernel_writes_total{kind=\"ipvs\"} 2",
               "fairlead_kernel_writes_total{kind=\"route\"} 1"});
-  CHECK(test.Measured("fairlead_sync_last_timestamp_seconds ") ==
-        Lines{"fairlead_sync_last_timestamp_seconds 1700000000"});
+  CHECK(test.Measured("kubeproxy_sync_proxy_rules_last_timestamp_seconds") ==
+        Lines{R"(kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv4"} 1700000000)"});
   CHECK(test.Measured("fairlead_conntrack_flows_deleted_total ") ==
         Lines{"fairlead_conntrack_flows_deleted_total 0"});
 
@@ -204,8 +204,8 @@ TEST_CASE("what was written is measured, and when the last sync was") {
   test.FeedAndPass(2, {});
   CHECK(test.Measured("fairlead_conntrack_flows_deleted_total ") ==
         Lines{"fairlead_conntrack_flows_deleted_total 1"});
-  CHECK(test.Measured("fairlead_sync_last_timestamp_seconds ") ==
-        Lines{"fairlead_sync_last_timestamp_seconds 1700000005"});
+  CHECK(test.Measured("kubeproxy_sync_proxy_rules_last_timestamp_seconds") ==
+        Lines{R"(kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv4"} 1700000005)"});
 }
 
 }  // namespace

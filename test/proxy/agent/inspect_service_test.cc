@@ -2,6 +2,7 @@
 
 #include <google/protobuf/text_format.h>
 #include <grpcpp/grpcpp.h>
+#include <sys/stat.h>
 
 #include <catch2/catch.hpp>
 #include <functional>
@@ -45,9 +46,9 @@ class Inspection {
   }
 
   // The text of each message.
-  Lines List() {
+  Lines List(const v1::ListRequest& request = {}) {
     grpc::ClientContext context;
-    auto reader = stub_->List(&context, {});
+    auto reader = stub_->List(&context, request);
     Lines lines;
     v1::VirtualServer server;
     while (reader->Read(&server)) lines.push_back(server.DebugString());
@@ -149,12 +150,17 @@ class Inspection {
   std::unique_ptr<v1::Inspect::Stub> stub_;
 };
 
+template <typename Message>
+Message Parse(const std::string& text) {
+  Message message;
+  REQUIRE(google::protobuf::TextFormat::ParseFromString(text, &message));
+  return message;
+}
+
 // The text of a message, as DebugString has it.
 template <typename Message>
 std::string Text(const std::string& text) {
-  Message message;
-  REQUIRE(google::protobuf::TextFormat::ParseFromString(text, &message));
-  return message.DebugString();
+  return Parse<Message>(text).DebugString();
 }
 
 std::shared_ptr<const ServicePlan> CartPlan() {
@@ -219,6 +225,111 @@ TEST_CASE("a list has what is in the kernel with the names of the plan") {
           }
         )pb")});
   CHECK(inspection.status.ok());
+}
+
+// Services shop/cart at 10.96.0.1 and shop/web at 10.96.0.2, each with an endpoint.
+void WantTwo(Inspection& inspection) {
+  PlannedVirtualServer web = Vip(Tcp("10.96.0.2", 80), {"10.244.1.3"});
+  web.service = {"shop", "web"};
+  const auto web_plan = MakePlan("web", {web});
+  Program(inspection.table, CartPlan());
+  Program(inspection.table, web_plan);
+  inspection.Want({CartPlan(), web_plan});
+  inspection.report->owned = {kCart, Tcp("10.96.0.2", 80)};
+}
+
+// Of the virtual servers that were listed, the Services.
+Lines ServicesOf(const Lines& servers) {
+  Lines names;
+  for (const std::string& text : servers) {
+    names.push_back(Parse<v1::VirtualServer>(text).service_name());
+  }
+  return names;
+}
+
+TEST_CASE("a list has what its selectors choose") {
+  Inspection inspection;
+  WantTwo(inspection);
+  struct Row {
+    const char* name;
+    const char* request;
+    Lines services;
+  };
+  const Row kRows[] = {
+      {"all", "", {"cart", "web"}},
+      {"a Service", R"pb(groups { any_of { service_name: "web" } })pb", {"web"}},
+      {"one of two",
+       R"pb(groups {
+              any_of { service_name: "web" }
+              any_of { service_name: "cart" }
+            })pb",
+       {"cart", "web"}},
+      {"both of two",
+       R"pb(groups { any_of { service_name: "web" } }
+            groups { any_of { service_name: "cart" } })pb",
+       {}},
+      {"a virtual server's address",
+       R"pb(groups { any_of { address: "\n`\000\002" port: 80 } })pb",
+       {"web"}},
+      {"an endpoint's address", R"pb(groups { any_of { address: "\n\364\001\002" } })pb", {"cart"}},
+      {"a protocol", R"pb(groups { any_of { protocol: UDP } })pb", {}},
+      {"nothing", R"pb(groups { any_of { service_name: "none" } })pb", {}},
+  };
+  for (const Row& row : kRows) {
+    INFO(row.name);
+    CHECK(ServicesOf(inspection.List(Parse<v1::ListRequest>(row.request))) == row.services);
+    CHECK(inspection.status.ok());
+  }
+  inspection.List(Parse<v1::ListRequest>(R"pb(groups { any_of { address: "123" } })pb"));
+  CHECK(inspection.status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_CASE("a virtual server that goes while a selection is read is left out") {
+  Inspection inspection;
+  WantTwo(inspection);
+  inspection.table.Apply({Operation::DeleteVirtualServer(kCart)});
+  const v1::ListRequest both =
+      Parse<v1::ListRequest>(R"pb(groups { any_of { service_namespace: "shop" } })pb");
+  CHECK(ServicesOf(inspection.List(both)) == Lines{"web"});
+  CHECK(inspection.status.ok());
+}
+
+TEST_CASE("a list has statistics where they are asked for") {
+  Inspection inspection;
+  WantTwo(inspection);
+  REQUIRE(inspection.table
+              .SetStatistics(kCart, {.connections = 1,
+                                     .packets_in = 2,
+                                     .packets_out = 3,
+                                     .bytes_in = 4,
+                                     .bytes_out = 5,
+                                     .connections_per_second = 6,
+                                     .packets_in_per_second = 7,
+                                     .packets_out_per_second = 8,
+                                     .bytes_in_per_second = 9,
+                                     .bytes_out_per_second = 10})
+              .ok());
+  REQUIRE(inspection.table.SetStatistics(kCart, Pod("10.244.1.2"), {.connections = 11}).ok());
+  v1::ListRequest request =
+      Parse<v1::ListRequest>(R"pb(groups { any_of { service_name: "cart" } })pb");
+  REQUIRE(inspection.List(request).size() == 1);
+  CHECK_FALSE(Parse<v1::VirtualServer>(inspection.List(request)[0]).has_statistics());
+  request.set_statistics(true);
+  const v1::VirtualServer server = Parse<v1::VirtualServer>(inspection.List(request)[0]);
+  CHECK(server.statistics().DebugString() == Text<v1::Statistics>(R"pb(
+          connections: 1
+          packets_in: 2
+          packets_out: 3
+          bytes_in: 4
+          bytes_out: 5
+          connections_per_second: 6
+          packets_in_per_second: 7
+          packets_out_per_second: 8
+          bytes_in_per_second: 9
+          bytes_out_per_second: 10
+        )pb"));
+  REQUIRE(server.real_servers_size() == 1);
+  CHECK(server.real_servers(0).statistics().connections() == 11);
 }
 
 TEST_CASE("one that is being removed has no names") {
@@ -485,6 +596,12 @@ TEST_CASE("errors of an explanation are the caller's to see") {
 
 // --- Status --------------------------------------------------------------------------------------
 
+ino_t ThisNetworkNamespace() {
+  struct stat net {};
+  REQUIRE(stat("/proc/self/ns/net", &net) == 0);
+  return net.st_ino;
+}
+
 TEST_CASE("a status tells how far the agent is, and what fails") {
   Inspection inspection;
   AgentReport& report = *inspection.report;
@@ -509,8 +626,10 @@ TEST_CASE("a status tells how far the agent is, and what fails") {
   v1::StatusResponse response = inspection.Status();
   CHECK(response.version() == kVersion);
   CHECK(response.kernel_table() == ReadKernelTableTitle());
+  CHECK(response.network_namespace() == ThisNetworkNamespace());
   response.clear_version();
   response.clear_kernel_table();
+  response.clear_network_namespace();
   CHECK(response.DebugString() == Text<v1::StatusResponse>(R"pb(
           node_name: "n1"
           complete: true

@@ -59,7 +59,9 @@ std::vector<v1::VirtualServer> MakeServers() {
   cart.set_address_kind("ClusterIP");
   cart.set_policy("Cluster");
   cart.set_verdict("balance");
+  cart.set_flags(ipvs::kFlagPersistent);
   cart.set_persistence_timeout_seconds(10800);
+  cart.set_persistence_prefix_length(32);
   v1::RealServer& named = AddReal(cart, "10.244.1.2", 1, 3, 12);
   named.set_target_name("cart-5d9c");
   named.set_node_name("n1");
@@ -144,6 +146,7 @@ TEST_CASE("virtual servers for marks are laid out as ipvsadm -L -n") {
   v1::VirtualServer large = MakeMark(2147483900, v1::IPV4, "lc");
   large.set_flags(ipvs::kFlagPersistent);
   large.set_persistence_timeout_seconds(60);
+  large.set_persistence_prefix_length(32);
   v1::VirtualServer hashed = MakeServer(v1::TCP, "10.0.0.1", 80, "sh");
   hashed.set_flags(ipvs::kFlagScheduler1 | ipvs::kFlagScheduler2);
   v1::VirtualServer four = MakeMark(100, v1::IPV4, "rr");
@@ -178,7 +181,7 @@ TEST_CASE("virtual servers for marks as JSON have a mark and a family, and no ad
   six.set_policy("Cluster");
   six.set_verdict("reject");
   const std::string json =
-      FormatListJson(MakeStatus(), {six, MakeMark(4294967295, v1::IPV4, "lc")});
+      FormatListDocument(MakeStatus(), {six, MakeMark(4294967295, v1::IPV4, "lc")}, Output::kJson);
   CHECK(json == R"({
   "node": "n1",
   "complete": true,
@@ -257,7 +260,7 @@ TEST_CASE("a list as JSON has everything") {
   std::vector<v1::VirtualServer> servers = MakeServers();
   servers.resize(2);
   servers[0].mutable_real_servers()->DeleteSubrange(1, 2);
-  CHECK(FormatListJson(status, servers) == R"({
+  CHECK(FormatListDocument(status, servers, Output::kJson) == R"({
   "node": "n1",
   "complete": true,
   "revision": 7,
@@ -326,6 +329,58 @@ TEST_CASE("a list as JSON has everything") {
 )");
 }
 
+TEST_CASE("what is rarely set is told as ipvsadm tells it") {
+  // The lines of ipvsadm 1.31 for -s rr -p 60 -M 255.255.0.0 --pe sip -o, and -p 60 -M 64 -6.
+  v1::VirtualServer four = MakeServer(v1::UDP, "10.0.0.1", 5060, "rr");
+  four.set_flags(ipvs::kFlagPersistent | ipvs::kFlagOnePacket);
+  four.set_persistence_timeout_seconds(60);
+  four.set_persistence_prefix_length(16);
+  four.set_persistence_engine("sip");
+  v1::VirtualServer six = MakeServer(v1::TCP, "fd00::1", 80, "rr");
+  six.set_flags(ipvs::kFlagPersistent);
+  six.set_persistence_timeout_seconds(60);
+  six.set_persistence_prefix_length(64);
+  CHECK(
+      KernelViewLines(four) ==
+      std::vector<std::string>{"UDP  10.0.0.1:5060 rr persistent 60 mask 255.255.0.0 pe sip ops"});
+  CHECK(KernelViewLines(six) ==
+        std::vector<std::string>{"TCP  [fd00::1]:80 rr persistent 60 mask 64"});
+  CHECK(FormatListIpvsadm({four, six}) ==
+        "-A -u 10.0.0.1:5060 -s rr -p 60 -M 255.255.0.0 --pe sip -o\n"
+        "-A -t [fd00::1]:80 -s rr -p 60 -M 64\n");
+}
+
+TEST_CASE("a wide list has a line for each endpoint, and one for each virtual server without") {
+  std::vector<v1::VirtualServer> servers = MakeServers();
+  servers.push_back(MakeMark(1174405121, v1::IPV6, "mh"));
+  CHECK(
+      FormatListWide(servers, /*color=*/false) ==
+      R"(NAMESPACE    SERVICE   PORT  KIND       ADDRESS              PROTO  SCHEDULER  PERSISTENCE  POLICY   VERDICT  ENDPOINT            POD        NODE  WEIGHT      ACTIVE  INACTIVE  STATE
+shop         cart      http  ClusterIP  10.96.0.1:80         TCP    rr               10800  Cluster  balance  10.244.1.2:8080     cart-5d9c  n1         1           3        12  ready
+shop         cart      http  ClusterIP  10.96.0.1:80         TCP    rr               10800  Cluster  balance  10.244.2.2:8080     -          n2         1           0         0  terminating
+shop         cart      http  ClusterIP  10.96.0.1:80         TCP    rr               10800  Cluster  balance  10.244.3.2:8080     -          -          0           1         0  draining
+kube-system  kube-dns  -     -          10.96.0.10:53        UDP    lc                   -  -        reject   -                   -          -          -           -         -  -
+-            -         -     -          [fd00:96::1]:5060    SCTP   sh                   -  -        -        [fd00:244::2]:8080  sip-0      -          0  4294967295         0  draining
+-            -         -     -          FWM:1174405121/IPv6  -      mh                   -  -        -        -                   -          -          -           -         -  -
+)");
+}
+
+TEST_CASE("a list for ipvsadm can be restored by it") {
+  std::vector<v1::VirtualServer> servers = MakeServers();
+  servers.push_back(MakeMark(7, v1::IPV4, "rr"));
+  AddReal(servers.back(), "192.0.2.1", 3, 0, 0).set_forwarding("Route");
+  CHECK(FormatListIpvsadm(servers) ==
+        "-A -t 10.96.0.1:80 -s rr -p 10800\n"
+        "-a -t 10.96.0.1:80 -r 10.244.1.2:8080 -m -w 1\n"
+        "-a -t 10.96.0.1:80 -r 10.244.2.2:8080 -m -w 1\n"
+        "-a -t 10.96.0.1:80 -r 10.244.3.2:8080 -m -w 0\n"
+        "-A -u 10.96.0.10:53 -s lc\n"
+        "-A --sctp-service [fd00:96::1]:5060 -s sh\n"
+        "-a --sctp-service [fd00:96::1]:5060 -r [fd00:244::2]:8080 -m -w 0\n"
+        "-A -f 7 -s rr\n"
+        "-a -f 7 -r 192.0.2.1:8080 -g -w 3\n");
+}
+
 TEST_CASE("a feed that is not fresh is spoken of") {
   const absl::Time now = absl::FromUnixSeconds(1'700'000'100);
   struct Case {
@@ -359,7 +414,7 @@ TEST_CASE("a feed that is not fresh is spoken of") {
 }
 
 TEST_CASE("an empty list as JSON has empty arrays") {
-  CHECK(FormatListJson({}, {}) ==
+  CHECK(FormatListDocument({}, {}, Output::kJson) ==
         "{\n  \"node\": \"\",\n  \"complete\": false,\n  \"revision\": 0,\n"
         "  \"feed\": {\n    \"connected\": false,\n    \"feeder\": \"\",\n    \"revision\": 0,\n"
         "    \"headRevision\": 0,\n    \"currentAsOf\": null,\n    \"savedPicture\": false\n  },\n"

@@ -60,6 +60,10 @@ Outcome RunCommand(const std::string& line) {
   AddPlanCommand(app, run);
   AddExplainCommand(app, run);
   AddListCommand(app, run);
+  AddStatsCommand(app, run);
+  AddRatesCommand(app, run);
+  AddConnectionsCommand(app, run);
+  AddVersionCommand(app, run);
   AddDiffCommand(app, run);
   AddDrainCommand(app, run);
   AddCleanupCommand(app, run);
