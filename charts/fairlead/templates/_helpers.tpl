@@ -45,7 +45,30 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 
 {{- define "fairlead.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" where watchers and agents show each other certificates. */}}
+{{- define "fairlead.tls" -}}
+{{- and (eq .Values.mode "watchers") .Values.feed.tls.enabled -}}
+{{- end -}}
+
+{{/* A name of no address, so that certificates that the chart makes outlast a change of addresses. */}}
+{{- define "fairlead.serverName" -}}
+{{- if .Values.feed.tls.serverName -}}
+{{- .Values.feed.tls.serverName -}}
+{{- else if ne .Values.feed.tls.certificates "provided" -}}
+{{- include "fairlead.watcherName" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether only this machine reaches the address: "true" or nothing. */}}
+{{- define "fairlead.loopback" -}}
+{{- if or (hasPrefix "127." .) (eq . "[::1]") -}}true{{- end -}}
 {{- end -}}
 
 {{/* Where the program that asks the API server finds it. */}}
@@ -66,5 +89,21 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- if and .Values.feed.tls.requireNodeName (not .Values.feed.tls.agentVolume) -}}
 {{- fail "feed.tls.requireNodeName: needs feed.tls.agentVolume, since the agents' common Secret names no node" -}}
+{{- end -}}
+{{- range .Values.watcher.addresses -}}
+{{- if regexMatch "\\.(svc|svc\\..*|cluster\\.local)\\.?:[0-9]+$" . -}}
+{{- fail (printf "watcher.addresses: %s is a Service of the cluster, which works only once Fairlead does; name nodes, or a balancer outside" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.feed.tls.agentVolume (ne .Values.feed.tls.certificates "provided") -}}
+{{- fail "feed.tls.agentVolume: goes with feed.tls.certificates provided only, since nobody would use the certificate that is made for the agents" -}}
+{{- end -}}
+{{- if .Values.monitoring.podMonitor.enabled -}}
+{{- if include "fairlead.loopback" .Values.agent.metrics.address -}}
+{{- fail "monitoring.podMonitor.enabled: needs agent.metrics.address to be one that Prometheus reaches, such as [::]" -}}
+{{- end -}}
+{{- if and (eq .Values.mode "watchers") (include "fairlead.loopback" .Values.watcher.metrics.address) -}}
+{{- fail "monitoring.podMonitor.enabled: needs watcher.metrics.address to be one that Prometheus reaches, such as [::]" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
