@@ -24,6 +24,7 @@ void AddListCommand(CLI::App& app, Run& run);
 void AddStatsCommand(CLI::App& app, Run& run);
 void AddRatesCommand(CLI::App& app, Run& run);
 void AddConnectionsCommand(CLI::App& app, Run& run);
+void AddTopCommand(CLI::App& app, Run& run);
 void AddVersionCommand(CLI::App& app, Run& run);
 void AddDiffCommand(CLI::App& app, Run& run);
 void AddDrainCommand(CLI::App& app, Run& run);

@@ -139,6 +139,7 @@ absl::Status ApplyConfigFile(const std::string& path, CLI::App& command) {
   }
   const std::map<std::string, CLI::Option*> settings = SettingsOf(command);
   std::vector<std::string> keys;
+  keys.reserve(settings.size());
   for (const auto& [key, option] : settings) keys.push_back(key);
   std::vector<std::string> faults;
   std::set<std::string> seen;

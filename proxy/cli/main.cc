@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   fairlead::AddDiffCommand(app, run);
   fairlead::AddDrainCommand(app, run);
   fairlead::AddDoctorCommand(app, run);
+  fairlead::AddTopCommand(app, run);
   fairlead::AddVersionCommand(app, run);
   fairlead::AddShellCommands(app, run);
   fairlead::AddExitCodes(app);

@@ -55,8 +55,21 @@ class Stage {
     REQUIRE(output.ok());
     return *output;
   }
-  std::string Fairlead(const std::string& arguments) const {
-    return Command(absl::StrCat(Program(), " ", arguments, " --socket ", work_.path(), "/n1.sock"));
+  std::string Fairlead(const std::string& arguments) const { return Command(Line(arguments)); }
+  absl::StatusOr<std::string> Try(const std::string& arguments) const {
+    return Shell(*node().net, std::vector<std::string>{"bash", "-c", Line(arguments)},
+                 /*input=*/{}, /*timeout=*/Agent::kPatience);
+  }
+  // On a terminal of 24 lines, where `keys` are typed, and then q until it ends, with 0.
+  std::string Terminal(const std::string& arguments, const std::string& keys) const {
+    std::string typing = "sleep 3; ";
+    for (const char key : keys) {
+      absl::StrAppend(&typing, "printf %s '", std::string(1, key), "'; sleep 0.5; ");
+    }
+    return Command(absl::StrCat("{ ", typing,
+                                "while printf q; do sleep 0.5; done; } | TERM=xterm timeout 60 "
+                                "script -qec 'stty cols 80 rows 24; exec ",
+                                Line(arguments), "' /dev/null"));
   }
 
   void Load(int requests) const {
@@ -69,6 +82,9 @@ class Stage {
 
  private:
   const Node& node() const { return cluster_->node(1); }
+  std::string Line(const std::string& arguments) const {
+    return absl::StrCat(Program(), " ", arguments, " --socket ", work_.path(), "/n1.sock");
+  }
 
   ShapeEndpoint Endpoint(const std::string& pod) const {
     const Pod& found = cluster_->pod(pod);
@@ -145,6 +161,31 @@ TEST_CASE("what fairlead shows of the kernel is what ipvsadm shows, with names")
   }));
   CHECK(shown.size() == 20);
   CHECK(connections(stage.Fairlead("connections default/web --limit 5 2>/dev/null")).size() == 5);
+}
+
+TEST_CASE("top draws a screen on a terminal, obeys its keys, and gives the terminal back") {
+  FAIRLEAD_NEEDS_IPVS();
+  const Stage stage;
+  stage.Load(20);
+  const std::string once = stage.Fairlead("top --once --endpoints");
+  INFO(once);
+  CHECK(absl::StrContains(once, "SERVICE "));
+  CHECK(absl::StrContains(once, "default/web:http"));
+  CHECK(absl::StrContains(once, "  10.244.1."));
+  CHECK_FALSE(absl::StrContains(once, "q quit"));
+
+  // In a terminal of `script`: what is typed, and all that was drawn.
+  const std::string drawn = stage.Terminal("top --interval 100ms", "se");
+  INFO(drawn);
+  CHECK(absl::StrContains(drawn, "fairlead top"));
+  CHECK(absl::StrContains(drawn, "default/web:http"));
+  CHECK(absl::StrContains(drawn, "10.244.1."));
+  // Into xterm's other screen, and back.
+  CHECK(absl::StrContains(drawn, "\x1b[?1049h"));
+  CHECK(absl::StrContains(drawn, "\x1b[?1049l"));
+  const auto no_terminal = stage.Try("top </dev/null");
+  CHECK_FALSE(no_terminal.ok());
+  CHECK(absl::StrContains(no_terminal.status().message(), "this is no terminal: give --once"));
 }
 
 }  // namespace
