@@ -117,8 +117,8 @@ void AddTopCommand(CLI::App& app, Run& run) {
   command->add_flag("--once", flags->once, "Print all of it once, and end; needs no terminal");
   command->add_option("--socket", flags->socket, "The agent's Unix socket")->capture_default_str();
   command->footer(
-      "  q quits, s sorts by the next column, r reverses, e shows endpoints, / filters by name\n"
-      "  (Enter ends it, Escape clears it), space pauses, arrows and pages move");
+      "q quits, s sorts by the next column, r reverses, e shows endpoints, / filters by name "
+      "(Enter ends it, Escape clears it), space pauses, arrows and pages move.");
   command->callback([flags, &run] { run = [flags] { return Top(*flags); }; });
 }
 
