@@ -9,7 +9,6 @@
 #include <map>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
@@ -33,23 +32,6 @@ constexpr int kNodes = 3;
 constexpr char kWatcherName[] = "watcher.example";
 // Of the client, in whose namespace the watchers run.
 constexpr char kWatcherAddress[] = "172.18.0.100";
-
-using Series = std::map<std::string, double>;
-
-// Metrics of Prometheus' text format by name and labels.
-Series ParseMetrics(const std::string& text) {
-  Series series;
-  for (absl::string_view line : absl::StrSplit(text, '\n')) {
-    const size_t blank = line.rfind(' ');
-    double value = 0;
-    if (absl::StartsWith(line, "#") || blank == absl::string_view::npos ||
-        !absl::SimpleAtod(line.substr(blank + 1), &value)) {
-      continue;
-    }
-    series.emplace(line.substr(0, blank), value);
-  }
-  return series;
-}
 
 // What the server at the namespace's loopback answers; empty where there is none. In this process:
 // a start of curl takes most of a second on an emulated machine.

@@ -8,9 +8,11 @@
 #include <set>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "ipvs/kernel_table.h"
 #include "ipvs/save_format.h"
@@ -133,6 +135,20 @@ absl::StatusOr<std::vector<ipvs::VirtualServer>> RetiringIn(const Node& node,
 }
 
 }  // namespace
+
+Series ParseMetrics(const std::string& text) {
+  Series series;
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    const size_t blank = line.rfind(' ');
+    double value = 0;
+    if (absl::StartsWith(line, "#") || blank == absl::string_view::npos ||
+        !absl::SimpleAtod(line.substr(blank + 1), &value)) {
+      continue;
+    }
+    series.emplace(line.substr(0, blank), value);
+  }
+  return series;
+}
 
 std::string Program() {
   const char* program = getenv("FAIRLEAD_BIN");

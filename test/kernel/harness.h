@@ -2,6 +2,7 @@
 // of a node's kernel with its plan.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,10 @@ namespace fairlead::lab {
 
 // build/fairlead, as the environment names it (FAIRLEAD_BIN).
 std::string Program();
+
+// Metrics of Prometheus' text format by name and labels.
+using Series = std::map<std::string, double>;
+Series ParseMetrics(const std::string& text);
 
 // A temporary folder that goes with the object.
 class Folder {

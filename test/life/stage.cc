@@ -22,20 +22,6 @@ constexpr int kMetricsPort = 10249;
 // Of the client, in whose namespace the watcher runs.
 constexpr char kWatcher[] = "172.18.0.100:10270";
 
-Series ParseMetrics(const std::string& text) {
-  Series series;
-  for (absl::string_view line : absl::StrSplit(text, '\n')) {
-    const size_t blank = line.rfind(' ');
-    double value = 0;
-    if (absl::StartsWith(line, "#") || blank == absl::string_view::npos ||
-        !absl::SimpleAtod(line.substr(blank + 1), &value)) {
-      continue;
-    }
-    series.emplace(line.substr(0, blank), value);
-  }
-  return series;
-}
-
 }  // namespace
 
 Stage::Stage() {

@@ -16,9 +16,6 @@
 
 namespace fairlead::lab {
 
-// Metrics by name and labels.
-using Series = std::map<std::string, double>;
-
 // Nodes n1 and n2, the pod client-1 on n1, and the pods web-1 on n1 and web-2 on n2, which serve
 // TCP and UDP. n1 is the node of the agent. The Services "web" (TCP) and "clock" (UDP) have both
 // pods. Every method fails the test where what it does fails. Confined to one thread.

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -71,17 +70,6 @@ Families ParseDocumented(absl::string_view markdown, absl::string_view heading) 
     }
   }
   return families;
-}
-
-std::map<std::string, double> ParseValues(absl::string_view text) {
-  std::map<std::string, double> values;
-  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
-    const size_t blank = line.rfind(' ');
-    double value = 0;
-    if (line[0] == '#' || !absl::SimpleAtod(line.substr(blank + 1), &value)) continue;
-    values.emplace(line.substr(0, blank), value);
-  }
-  return values;
 }
 
 }  // namespace fairlead::lab

@@ -26,7 +26,4 @@ Families ParseExported(absl::string_view text);
 // label.
 Families ParseDocumented(absl::string_view markdown, absl::string_view heading);
 
-// Values of series as they are written, by name and labels.
-std::map<std::string, double> ParseValues(absl::string_view text);
-
 }  // namespace fairlead::lab

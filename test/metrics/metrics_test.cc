@@ -224,7 +224,7 @@ TEST_CASE("a Service's counters are the kernel's, and go on when a virtual serve
   FAIRLEAD_NEEDS_IPVS();
   const Stage stage;
   const auto counted = [&](const std::string& metric) {
-    const std::map<std::string, double> values = ParseValues(stage.Fetch(kAgentPort));
+    const Series values = ParseMetrics(stage.Fetch(kAgentPort));
     const auto it =
         values.find(absl::StrCat(metric, "{service_namespace=\"default\",service_name=\"web\",",
                                  "service_port=\"http\",protocol=\"TCP\"}"));
@@ -240,7 +240,7 @@ TEST_CASE("a Service's counters are the kernel's, and go on when a virtual serve
   CHECK(comes_to(5));
   stage.Ask(2, "198.19.7.1");
   CHECK(comes_to(7));
-  const std::map<std::string, double> values = ParseValues(stage.Fetch(kAgentPort));
+  const Series values = ParseMetrics(stage.Fetch(kAgentPort));
   double endpoints = 0;
   for (const auto& [series, value] : values) {
     if (absl::StartsWith(series, "fairlead_endpoint_connections_total{")) endpoints += value;
