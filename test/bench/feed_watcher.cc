@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "test/bench/objects.h"
 #include "watcher/feed/credentials.h"
 #include "watcher/feed/feed_server.h"
 #include "watcher/feed/journal.h"
@@ -31,28 +32,6 @@ struct Ready {
   int port = 0;
   uint64_t revision = 0;
 };
-
-std::shared_ptr<const Service> MakeService(int i) {
-  return std::make_shared<const Service>(Service{.name = {"shop", absl::StrCat("service-", i)},
-                                                 .created = absl::FromUnixSeconds(1'700'000'000),
-                                                 .cluster_ips = {IpAddress::V4(0x0a600001).Plus(i)},
-                                                 .ports = {{.name = "http", .port = 80}}});
-}
-
-// As the API server has them, with names of Pods and Nodes of usual lengths.
-std::shared_ptr<const EndpointSlice> MakeSlice(int i, int endpoints, int version) {
-  EndpointSlice slice{.name = {"shop", absl::StrCat("service-", i, "-x7k2p")},
-                      .service_name = absl::StrCat("service-", i),
-                      .ports = {{.name = "http", .port = 8080}}};
-  for (int j = 0; j < endpoints; ++j) {
-    slice.endpoints.push_back(
-        {.address = IpAddress::V4(0x0af40001).Plus(i * endpoints + j),
-         .node_name = absl::StrCat("ip-10-0-", j, "-17.eu-central-1.compute.internal"),
-         .zone = "eu-central-1a",
-         .target_name = absl::StrCat("service-", i, "-7c9d8f6b5-", 10'000 + j + version)});
-  }
-  return std::make_shared<const EndpointSlice>(std::move(slice));
-}
 
 int64_t ResidentBytes() {
   std::ifstream statm("/proc/self/statm");
@@ -81,7 +60,7 @@ void Send(int socket, const T& value) {
   Journal journal;
   for (int i = 0; i < scale.services; ++i) {
     journal.Upsert(MakeService(i), absl::Now());
-    journal.Upsert(MakeSlice(i, scale.endpoints_per_service, 0), absl::Now());
+    journal.Upsert(MakeSlice(i, scale.endpoints_per_service), absl::Now());
   }
   journal.MarkComplete();
   FeedServer feed(journal);

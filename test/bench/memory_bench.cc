@@ -1,0 +1,172 @@
+// What an agent and the feed's server hold in memory. As root on a kernel with IPVS:
+//
+//   test/lab/run build/test/bench/memory_bench [--program FAIRLEAD] [--services N]
+//
+// An agent of each size starts in a network namespace of its own, is fed, and is looked at when
+// its kernel has everything. The server is a process of the benchmark with the product's journal.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "ipvs/kernel_table.h"
+#include "test/bench/feed_watcher.h"
+#include "test/bench/objects.h"
+#include "test/bench/report.h"
+#include "test/ipvs/network_namespace.h"
+#include "test/lab/process.h"
+
+namespace fairlead::bench {
+namespace {
+
+constexpr absl::Duration kPatience = absl::Minutes(5);
+// The goal that is set for an agent of 10,000 Services with 100,000 endpoints.
+constexpr double kGoalMegabytes = 50;
+
+void Require(bool condition, const std::string& what) {
+  if (!condition) throw std::runtime_error(what);
+}
+
+// In megabytes, of /proc/PID/status.
+struct Memory {
+  double resident = 0;
+  double anonymous = 0;  // Of it: what is its own, and no file's.
+  double peak = 0;
+};
+
+double MegabytesOf(pid_t pid, const std::string& field) {
+  std::ifstream status(absl::StrCat("/proc/", pid, "/status"));
+  std::string name;
+  while (status >> name) {
+    double kibibytes = 0;
+    if (name == field + ":" && status >> kibibytes) return kibibytes * 1024 / 1e6;
+    std::getline(status, name);
+  }
+  throw std::runtime_error(absl::StrCat("no ", field, " of process ", pid));
+}
+
+Memory MemoryOf(pid_t pid) {
+  return {MegabytesOf(pid, "VmRSS"), MegabytesOf(pid, "RssAnon"), MegabytesOf(pid, "VmHWM")};
+}
+
+bool KernelHas(const Scale& scale) {
+  const auto table = ipvs::KernelTable::Open();
+  Require(table.ok(), table.status().ToString());
+  const auto servers = (*table)->Dump();
+  Require(servers.ok(), servers.status().ToString());
+  size_t endpoints = 0;
+  for (const ipvs::VirtualServer& server : *servers) endpoints += server.real_servers.size();
+  return servers->size() == static_cast<size_t>(scale.services) &&
+         endpoints == static_cast<size_t>(scale.services) * scale.endpoints;
+}
+
+struct Measured {
+  Memory agent;
+  double watcher = 0;  // Megabytes, resident.
+};
+
+Measured Measure(const std::string& program, const Scale& scale) {
+  ipvs::EnterNewNetworkNamespace();
+  Require(std::system("ip link add dummy0 type dummy && ip link set dummy0 up && "
+                      "ip address add 192.168.1.1/24 dev dummy0") == 0,
+          "cannot make a device");
+  WatcherProcess watcher({scale.services, scale.endpoints}, "");
+  char folder[] = "/tmp/memory_bench.XXXXXX";
+  Require(mkdtemp(folder) != nullptr, "cannot make a folder");
+  auto agent =
+      lab::Process::Start({.words = {program, "proxy", "--node-name", "n1", "--node-ip",
+                                     "192.168.1.1", "--cluster-cidr", "10.0.0.0/8", "--state-dir",
+                                     folder, "--socket", absl::StrCat(folder, "/socket"),
+                                     "--watcher", watcher.address(), "--insecure-plaintext"}});
+  Require(agent.ok(), agent.status().ToString());
+  if (!lab::WaitUntil(kPatience, [&] { return !(*agent)->running() || KernelHas(scale); }) ||
+      !(*agent)->running()) {
+    throw std::runtime_error("the agent does not come to an end with it: " + (*agent)->Log());
+  }
+  // The picture has been saved too, and an audit has begun.
+  absl::SleepFor(absl::Seconds(10));
+  const Measured measured{MemoryOf((*agent)->pid()),
+                          static_cast<double>(watcher.Measure().resident_bytes) / 1e6};
+  agent->reset();
+  (void)std::system(absl::StrCat("rm -r ", folder).c_str());
+  return measured;
+}
+
+void Run(const std::string& program, int services) {
+  Report report("memory");
+  const std::vector<Scale> scales = {
+      {0, 0}, {services / 10, 10}, {services / 2, 10}, {services, 1}, {services, 10}};
+  std::vector<Measured> measured;
+  report.Section("Resident memory of an agent, 10 s after its kernel has everything");
+  for (const Scale& scale : scales) {
+    measured.push_back(Measure(program, scale));
+    const std::string what =
+        absl::StrCat(scale.services, " Services with ", scale.endpoints, " endpoints");
+    report.Add(what, "MB", measured.back().agent.resident);
+    report.Add("  of it anonymous: no file's", "MB", measured.back().agent.anonymous);
+    report.Add("  at its peak", "MB", measured.back().agent.peak);
+  }
+  const Measured& none = measured[0];
+  const Measured& one = measured[3];
+  const Measured& ten = measured[4];
+  const auto per_endpoint = [&](double with_one, double with_ten) {
+    return (with_ten - with_one) * 1e6 / (9.0 * services);
+  };
+  const auto per_service = [&](double with_none, double with_one, double with_ten) {
+    return (with_one - with_none) * 1e6 / services - per_endpoint(with_one, with_ten);
+  };
+  report.Goal("resident memory of the agent with all of them", ten.agent.resident, kGoalMegabytes,
+              "MB");
+  report.Section("The feed's server, with one agent");
+  for (size_t i = 0; i < scales.size(); ++i) {
+    report.Add(
+        absl::StrCat(scales[i].services, " Services with ", scales[i].endpoints, " endpoints"),
+        "MB", measured[i].watcher);
+  }
+  report.Section("By object");
+  report.Add("agent, an endpoint", "bytes", per_endpoint(one.agent.resident, ten.agent.resident));
+  report.Add("agent, a Service", "bytes",
+             per_service(none.agent.resident, one.agent.resident, ten.agent.resident));
+  report.Add("feed's server, an endpoint", "bytes", per_endpoint(one.watcher, ten.watcher));
+  report.Add("feed's server, a Service", "bytes",
+             per_service(none.watcher, one.watcher, ten.watcher));
+}
+
+}  // namespace
+}  // namespace fairlead::bench
+
+int main(int argc, char** argv) {
+  const char* program = std::getenv("FAIRLEAD_BIN");
+  int services = 10'000;
+  for (int i = 1; i < argc; i += 2) {
+    const std::string flag = argv[i];
+    if (flag == "--program" && i + 1 < argc) {
+      program = argv[i + 1];
+      continue;
+    }
+    if (flag != "--services" || i + 1 == argc || !absl::SimpleAtoi(argv[i + 1], &services) ||
+        services < 10) {
+      std::fprintf(stderr, "usage: memory_bench [--program FAIRLEAD] [--services N]\n");
+      return 2;
+    }
+  }
+  if (program == nullptr) {
+    std::fprintf(stderr, "memory_bench: no --program\n");
+    return 2;
+  }
+  try {
+    fairlead::bench::Run(program, services);
+  } catch (const std::runtime_error& error) {
+    std::fprintf(stderr, "memory_bench: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
