@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "ipvs/ip_address.h"
 #include "ipvs/types.h"
+#include "watcher/shared_text.h"
 
 namespace fairlead {
 
@@ -105,12 +106,12 @@ struct Endpoint {
   bool ready = true;
   bool serving = true;
   bool terminating = false;
-  std::string node_name;  // Empty: not known.
-  std::string zone;
+  SharedText node_name;  // Empty: not known.
+  SharedText zone;
   std::vector<std::string> zone_hints;
   std::vector<std::string> node_hints;
   // Name of the object behind the endpoint, a Pod as a rule; for people, no rule reads it.
-  std::string target_name;
+  SharedText target_name;
 
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };

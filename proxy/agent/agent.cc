@@ -107,6 +107,10 @@ void Agent::Run() {
     }
     Pass();
     AnswerQuestions();
+    // After the pass, which holds lists of all that it touches.
+    if (std::exchange(worked_on_picture_, false) && environment_.release_memory) {
+      environment_.release_memory();
+    }
   }
   next_drain_save_ = absl::InfinitePast();
   SaveDrains(environment_.now());
@@ -256,6 +260,7 @@ void Agent::Pass() {
   bool quiet = true;
   if (std::optional<FeedUpdate> update = environment_.take_update()) {
     quiet = false;
+    if (update->snapshot) worked_on_picture_ = true;
     CountChanges(*update, signs_.metrics);
     ApplyUpdate(*update, snapshot_);
     position_ = update->position;

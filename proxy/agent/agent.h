@@ -59,6 +59,9 @@ struct AgentEnvironment {
   std::function<std::vector<DrainingServer>()> load_drains = {};
   // False: it could not be done, and is to be tried again.
   std::function<bool(const std::vector<DrainingServer>&)> save_drains = {};
+  // A whole picture has been worked on, which for a while took more memory than it will. Unset:
+  // nobody gives it back.
+  std::function<void()> release_memory = {};
 };
 
 // What of the agent others are told.
@@ -180,6 +183,8 @@ class Agent {
   // Schedulers that were asked for, and whether the kernel has them.
   std::map<std::string, bool> schedulers_;
   bool complete_ = false;
+  // A whole picture has come since memory was given back.
+  bool worked_on_picture_ = false;
   bool adopted_ = false;
   // The configuration has to be made, or made anew.
   bool config_stale_ = true;

@@ -76,8 +76,8 @@ void FillRealServer(const ipvs::RealServer& real, const PlannedVirtualServer* pl
   if (planned == nullptr) return;
   for (const PlannedRealServer& known : planned->real_servers) {
     if (known.key != real.key) continue;
-    out->set_target_name(known.target_name);
-    out->set_node_name(known.node_name);
+    out->set_target_name(known.target_name.str());
+    out->set_node_name(known.node_name.str());
     out->set_state(std::string(FormatEndpointState(known.state)));
   }
 }

@@ -1,6 +1,7 @@
 #include "proxy/agent/node_agent.h"
 
 #include <linux/capability.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -322,7 +323,8 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
        .save_drains =
            [&drains](const std::vector<DrainingServer>& draining) {
              return drains.Save(draining);
-           }},
+           },
+       .release_memory = [] { malloc_trim(0); }},
       reconciler,
       {.health = health, .health_checks = health_checks, .metrics = metrics, .names = &names});
   to_wake = &agent;

@@ -11,9 +11,9 @@ namespace {
 
 std::string Describe(const PortEndpoint& port_endpoint) {
   const Endpoint& endpoint = *port_endpoint.endpoint;
-  std::string where = endpoint.target_name;
+  std::string where = endpoint.target_name.str();
   if (!endpoint.node_name.empty()) {
-    absl::StrAppend(&where, where.empty() ? "on " : " on ", endpoint.node_name);
+    absl::StrAppend(&where, where.empty() ? "on " : " on ", endpoint.node_name.view());
   }
   return absl::StrCat("endpoint ", FormatAddressPort(endpoint.address, port_endpoint.port),
                       where.empty() ? "" : absl::StrCat(" (", where, ")"), ": ");
@@ -34,9 +34,10 @@ std::string Reason(const PortEndpoint& port_endpoint, const EndpointSets& sets,
                           : "used: it is terminating and still serves, and no endpoint is ready";
   }
   if (local_policy && !port_endpoint.local) {
-    return endpoint.node_name.empty() ? "not used: on no known node, and the policy is Local"
-                                      : absl::StrCat("not used: on node ", endpoint.node_name,
-                                                     ", and the policy is Local");
+    return endpoint.node_name.empty()
+               ? "not used: on no known node, and the policy is Local"
+               : absl::StrCat("not used: on node ", endpoint.node_name.view(),
+                              ", and the policy is Local");
   }
   if (!endpoint.ready) {
     if (port_endpoint.usable_as_fallback()) return "not used: draining, others are ready";

@@ -28,8 +28,8 @@ DrainDescription DescribeDrain(const DrainingServer& drain, const PlannedVirtual
     if (!HasPort(*slice, *planned, drain.real_server.port)) continue;
     for (const Endpoint& endpoint : slice->endpoints) {
       if (endpoint.address != drain.real_server.address) continue;
-      description.target_name = endpoint.target_name;
-      description.node_name = endpoint.node_name;
+      description.target_name = endpoint.target_name.str();
+      description.node_name = endpoint.node_name.str();
       description.reason = ReasonOf(endpoint);
       // One that terminates in any slice is terminating.
       if (endpoint.terminating) return description;

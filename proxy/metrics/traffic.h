@@ -74,7 +74,7 @@ class Traffic {
   };
   struct Endpoint {
     Numbers numbers;
-    std::string pod;
+    SharedText pod;
     uint64_t seen = 0;  // The reading that had it last.
   };
   struct PortKey {

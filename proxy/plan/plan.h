@@ -94,9 +94,9 @@ struct PlannedRealServer {
   ipvs::RealServerConfig config;
   bool local = false;  // On this node.
   EndpointState state = EndpointState::kReady;
-  std::string node_name;
-  std::string zone;
-  std::string target_name;
+  SharedText node_name;
+  SharedText zone;
+  SharedText target_name;
 
   friend bool operator==(const PlannedRealServer&, const PlannedRealServer&) = default;
 };

@@ -36,11 +36,11 @@ Json ToJson(const PlannedRealServer& server) {
       {"port", server.key.port},
       {"weight", server.config.weight},
       {"forwarding", Text(ipvs::FormatForwardingMethod(server.config.forwarding))},
-      {"node", server.node_name},
-      {"zone", server.zone},
+      {"node", server.node_name.str()},
+      {"zone", server.zone.str()},
       {"state", Text(FormatEndpointState(server.state))},
       {"local", server.local},
-      {"pod", server.target_name},
+      {"pod", server.target_name.str()},
   };
 }
 

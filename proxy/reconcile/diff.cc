@@ -30,7 +30,7 @@ VirtualServerDiff DiffVirtualServer(const ipvs::VirtualServerKey& key,
     diff.operations.push_back(Operation::EditVirtualServer(key, want->config));
   }
 
-  static const std::map<RealServerKey, RealServerConfig> kNone;
+  static const auto& kNone = *new decltype(ActualVirtualServer::real_servers)();
   const auto& present = have == nullptr ? kNone : have->real_servers;
   for (const PlannedRealServer& real : want->real_servers) {
     auto it = present.find(real.key);

@@ -13,6 +13,10 @@ using ipvs::VirtualServerKey;
 
 namespace {
 
+// What is written in one go: of a whole table the list alone would be larger than all else that an
+// agent holds.
+constexpr size_t kOperationsAtOnce = 4096;
+
 bool IsDelete(Verb verb) {
   return verb == Verb::kDeleteVirtualServer || verb == Verb::kDeleteRealServer;
 }
@@ -73,6 +77,18 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
     const DesiredState& desired, const std::set<VirtualServerKey>& keys, absl::Time now) {
   std::map<VirtualServerKey, absl::Status> failed;
   std::vector<Operation> operations;
+  const auto apply = [&] {
+    const std::vector<absl::Status> results = ApplyOperations(operations);
+    for (size_t i = 0; i < operations.size(); ++i) {
+      if (results[i].ok()) continue;
+      failed.emplace(operations[i].virtual_server, results[i]);
+      // It came after Adopt, and we did not make it.
+      if (operations[i].verb == Verb::kAddVirtualServer && absl::IsAlreadyExists(results[i])) {
+        foreign_servers_.insert(operations[i].virtual_server);
+      }
+    }
+    operations.clear();
+  };
   for (const VirtualServerKey& key : keys) {
     const PlannedVirtualServer* want = desired.FindVirtualServer(key);
     auto have = actual_servers_.find(key);
@@ -113,16 +129,9 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
     }
     operations.insert(operations.end(), diff.operations.begin(), diff.operations.end());
     NoteLeaving(key, PatienceOf(key, want), diff.leaving, now);
+    if (operations.size() >= kOperationsAtOnce) apply();
   }
-  const std::vector<absl::Status> results = ApplyOperations(operations);
-  for (size_t i = 0; i < operations.size(); ++i) {
-    if (results[i].ok()) continue;
-    failed.emplace(operations[i].virtual_server, results[i]);
-    // It came after Adopt, and we did not make it.
-    if (operations[i].verb == Verb::kAddVirtualServer && absl::IsAlreadyExists(results[i])) {
-      foreign_servers_.insert(operations[i].virtual_server);
-    }
-  }
+  apply();
   return failed;
 }
 

@@ -1,6 +1,9 @@
 // What an agent and the feed's server hold in memory. As root on a kernel with IPVS:
 //
 //   test/lab/run build/test/bench/memory_bench [--program FAIRLEAD] [--services N]
+//     [--endpoints N]
+//
+// Of one size alone where the number of each Service's endpoints is given.
 //
 // An agent of each size starts in a network namespace of its own, is fed, and is looked at when
 // its kernel has everything. The server is a process of the benchmark with the product's journal.
@@ -100,6 +103,19 @@ Measured Measure(const std::string& program, const Scale& scale) {
   return measured;
 }
 
+void AddAgent(Report& report, const Scale& scale, const Memory& memory) {
+  report.Add(absl::StrCat(scale.services, " Services with ", scale.endpoints, " endpoints"), "MB",
+             memory.resident);
+  report.Add("  of it anonymous: no file's", "MB", memory.anonymous);
+  report.Add("  at its peak", "MB", memory.peak);
+}
+
+void RunOne(const std::string& program, const Scale& scale) {
+  Report report("memory");
+  report.Section("Resident memory of an agent");
+  AddAgent(report, scale, Measure(program, scale).agent);
+}
+
 void Run(const std::string& program, int services) {
   Report report("memory");
   const std::vector<Scale> scales = {
@@ -108,11 +124,7 @@ void Run(const std::string& program, int services) {
   report.Section("Resident memory of an agent, 10 s after its kernel has everything");
   for (const Scale& scale : scales) {
     measured.push_back(Measure(program, scale));
-    const std::string what =
-        absl::StrCat(scale.services, " Services with ", scale.endpoints, " endpoints");
-    report.Add(what, "MB", measured.back().agent.resident);
-    report.Add("  of it anonymous: no file's", "MB", measured.back().agent.anonymous);
-    report.Add("  at its peak", "MB", measured.back().agent.peak);
+    AddAgent(report, scale, measured.back().agent);
   }
   const Measured& none = measured[0];
   const Measured& one = measured[3];
@@ -146,15 +158,17 @@ void Run(const std::string& program, int services) {
 int main(int argc, char** argv) {
   const char* program = std::getenv("FAIRLEAD_BIN");
   int services = 10'000;
+  int endpoints = -1;
   for (int i = 1; i < argc; i += 2) {
     const std::string flag = argv[i];
     if (flag == "--program" && i + 1 < argc) {
       program = argv[i + 1];
       continue;
     }
-    if (flag != "--services" || i + 1 == argc || !absl::SimpleAtoi(argv[i + 1], &services) ||
-        services < 10) {
-      std::fprintf(stderr, "usage: memory_bench [--program FAIRLEAD] [--services N]\n");
+    int* value = flag == "--services" ? &services : flag == "--endpoints" ? &endpoints : nullptr;
+    if (value == nullptr || i + 1 == argc || !absl::SimpleAtoi(argv[i + 1], value) || *value < 0) {
+      std::fprintf(stderr,
+                   "usage: memory_bench [--program FAIRLEAD] [--services N] [--endpoints N]\n");
       return 2;
     }
   }
@@ -163,7 +177,11 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    fairlead::bench::Run(program, services);
+    if (endpoints >= 0) {
+      fairlead::bench::RunOne(program, {services, endpoints});
+    } else {
+      fairlead::bench::Run(program, services);
+    }
   } catch (const std::runtime_error& error) {
     std::fprintf(stderr, "memory_bench: %s\n", error.what());
     return 1;

@@ -38,7 +38,7 @@ std::optional<ObjectId> IdentifyChange(const v1::Change& change);
 
 // The text as a proto3 string can hold it: cut to `max_length` bytes, and without what is not
 // UTF-8, for which a receiver would refuse the whole message.
-std::string EncodeText(const std::string& text, size_t max_length = std::string::npos);
+std::string EncodeText(absl::string_view text, size_t max_length = std::string::npos);
 
 v1::ObjectRef EncodeRef(const ObjectId& id);
 absl::StatusOr<ObjectId> DecodeRef(const v1::ObjectRef& ref);

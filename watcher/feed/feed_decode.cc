@@ -123,8 +123,9 @@ Endpoint DecodeEndpoint(const v1::Endpoint& in, int index, IpFamily family, Fiel
   endpoint.ready = in.ready();
   endpoint.serving = in.serving();
   endpoint.terminating = in.terminating();
-  endpoint.node_name = fields.Text({"endpoints", index, "node_name"}, in.node_name());
-  endpoint.zone = fields.Text({"endpoints", index, "zone"}, in.zone());
+  endpoint.node_name =
+      SharedText::Common(fields.Text({"endpoints", index, "node_name"}, in.node_name()));
+  endpoint.zone = SharedText::Common(fields.Text({"endpoints", index, "zone"}, in.zone()));
   endpoint.zone_hints = fields.Texts({"endpoints", index, "zone_hints"}, in.zone_hints());
   endpoint.node_hints = fields.Texts({"endpoints", index, "node_hints"}, in.node_hints());
   endpoint.target_name = fields.Text({"endpoints", index, "target_name"}, in.target_name());

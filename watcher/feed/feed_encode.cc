@@ -160,11 +160,11 @@ v1::Change EncodeRemoval(const ObjectId& id, uint64_t revision, absl::Time trigg
   return change;
 }
 
-std::string EncodeText(const std::string& text, size_t max_length) {
+std::string EncodeText(absl::string_view text, size_t max_length) {
   size_t length = std::min(text.size(), max_length);
   // Not in the middle of a character: back to a byte that begins one.
   while (length < text.size() && length > 0 && (text[length] & 0xc0) == 0x80) --length;
-  std::string result = text.substr(0, length);
+  std::string result(text.substr(0, length));
   if (!google::protobuf::internal::IsStructurallyValidUTF8(result.data(),
                                                            static_cast<int>(result.size()))) {
     std::replace_if(

@@ -54,8 +54,8 @@ std::optional<Endpoint> DecodeEndpoint(const Field& field, IpFamily family) {
     endpoint.serving = conditions.Get("serving").Bool().value_or(true);
     endpoint.terminating = conditions.Get("terminating").Bool().value_or(false);
   }
-  endpoint.node_name = field.Get("nodeName").String().value_or("");
-  endpoint.zone = field.Get("zone").String().value_or("");
+  endpoint.node_name = SharedText::Common(field.Get("nodeName").String().value_or(""));
+  endpoint.zone = SharedText::Common(field.Get("zone").String().value_or(""));
   if (const Field hints = field.Get("hints"); hints.IsMap()) {
     endpoint.zone_hints = DecodeHints(hints.Get("forZones"));
     endpoint.node_hints = DecodeHints(hints.Get("forNodes"));

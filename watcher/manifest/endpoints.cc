@@ -46,9 +46,10 @@ Endpoint MakeEndpoint(const PodManifest& pod, const IpAddress& address, bool pub
                     .ready = publish_not_ready || (pod.ready && !pod.terminating),
                     .serving = pod.ready,
                     .terminating = pod.terminating,
-                    .node_name = pod.node_name,
+                    .node_name = SharedText::Common(pod.node_name),
                     .target_name = pod.name.name};
-  if (auto it = zones.find(pod.node_name); it != zones.end()) endpoint.zone = it->second;
+  if (auto it = zones.find(pod.node_name); it != zones.end())
+    endpoint.zone = SharedText::Common(it->second);
   return endpoint;
 }
 

@@ -47,9 +47,15 @@ TEST_CASE("a running agent answers to other threads, and to nobody once it has s
     CHECK(report->draining.empty());
     CHECK(report->counters == WriteCounters{.operations = 2, .elements = 3, .routes = 1});
   }
+  // For what a picture took, and not for a change.
+  test.Put({.position = {"epoch", 8}, .upserts = {MakeService("shop/more", "10.96.0.2")}});
+  test.agent.Wake();
+  (void)test.agent.Report();
+  (void)test.agent.Report();
 
   test.agent.Stop();
   loop.join();
+  CHECK(test.memory_releases == 1);
   CHECK(absl::IsUnavailable(test.agent.Report().status()));
   // The kernel is left as it is.
   CHECK(test.kernel.table.Get(Tcp("10.96.0.1", 80)).ok());

@@ -57,6 +57,7 @@ AgentEnvironment TestAgent::MakeEnvironment(Life life) {
             return it == schedulers.end() ? absl::NotFoundError("no module") : it->second;
           },
       .prepare = [this] { ++prepared; },
+      .release_memory = [this] { ++memory_releases; },
   };
   if (life == Life::kQuiet) return environment;
   environment.repair_settings = [this](DriftReport& drift) {

@@ -1,6 +1,7 @@
 // An Agent with a kernel in memory and a world that a test has in its hands.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -53,6 +54,7 @@ class TestAgent {
   std::map<std::string, absl::Status> schedulers;  // Those not in here are not found.
   Lines probes;
   int prepared = 0;
+  std::atomic<int> memory_releases = 0;
   bool real_clock = false;
   // The one kernel setting, which has to be "1".
   std::string setting = "1";

@@ -727,8 +727,8 @@ TEST_CASE("of each endpoint it is said why it is used, or not") {
       {"without a name and a node",
        [](World& world) {
          for (Endpoint& endpoint : world.slices[0].endpoints) {
-           endpoint.target_name.clear();
-           endpoint.node_name.clear();
+           endpoint.target_name = {};
+           endpoint.node_name = {};
          }
          world.slices[0].endpoints[1].node_name = "n2";
        },

@@ -17,7 +17,7 @@ T ValueOrThrow(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
-std::string OrDash(const std::string& text) { return text.empty() ? "-" : text; }
+std::string OrDash(absl::string_view text) { return std::string(text.empty() ? "-" : text); }
 
 // A virtual server for a mark says of which protocol its packets are.
 std::string KeyText(const PlannedVirtualServer& server) {

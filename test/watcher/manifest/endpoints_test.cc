@@ -20,9 +20,10 @@ std::vector<std::string> ShowSlices(const Picture& picture, const std::string& s
     }
     absl::StrAppend(&line, ":");
     for (const Endpoint& endpoint : slice->endpoints) {
-      absl::StrAppend(&line, " ", endpoint.address.Format(), "(", endpoint.target_name, "@",
-                      endpoint.node_name, endpoint.zone.empty() ? "" : "/" + endpoint.zone,
-                      endpoint.ready ? ",ready" : "", endpoint.serving ? ",serving" : "",
+      absl::StrAppend(&line, " ", endpoint.address.Format(), "(", endpoint.target_name.view(), "@",
+                      endpoint.node_name.view(), endpoint.zone.empty() ? "" : "/",
+                      endpoint.zone.view(), endpoint.ready ? ",ready" : "",
+                      endpoint.serving ? ",serving" : "",
                       endpoint.terminating ? ",terminating" : "", ")");
     }
     lines.push_back(std::move(line));
