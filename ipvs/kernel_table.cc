@@ -130,6 +130,23 @@ absl::StatusOr<std::vector<VirtualServer>> KernelTable::ReadVirtualServers() {
 }
 
 absl::StatusOr<std::vector<VirtualServer>> KernelTable::ReadVirtualServersOnce() {
+  absl::StatusOr<std::vector<VirtualServer>> servers = ReadVirtualServersInOrder();
+  if (!servers.ok()) return servers;
+  std::sort(servers->begin(), servers->end(), KeyLess);
+  servers->erase(std::unique(servers->begin(), servers->end(), SameKey), servers->end());
+  return servers;
+}
+
+absl::StatusOr<std::vector<VirtualServerKey>> KernelTable::ListInOrder() {
+  const absl::StatusOr<std::vector<VirtualServer>> servers = ReadVirtualServersInOrder();
+  if (!servers.ok()) return servers.status();
+  std::vector<VirtualServerKey> keys;
+  keys.reserve(servers->size());
+  for (const VirtualServer& server : *servers) keys.push_back(server.key);
+  return keys;
+}
+
+absl::StatusOr<std::vector<VirtualServer>> KernelTable::ReadVirtualServersInOrder() {
   std::vector<VirtualServer> servers;
   const absl::Status status = RunDump(
       "dump virtual servers", EncodeDumpVirtualServers, [&] { servers.clear(); },
@@ -140,8 +157,6 @@ absl::StatusOr<std::vector<VirtualServer>> KernelTable::ReadVirtualServersOnce()
         return absl::OkStatus();
       });
   if (!status.ok()) return status;
-  std::sort(servers.begin(), servers.end(), KeyLess);
-  servers.erase(std::unique(servers.begin(), servers.end(), SameKey), servers.end());
   return servers;
 }
 

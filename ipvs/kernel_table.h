@@ -55,6 +55,10 @@ class KernelTable : public Table {
   absl::StatusOr<VirtualServer> Get(const VirtualServerKey& key) override;
   std::vector<absl::Status> Apply(absl::Span<const Operation> operations) override;
 
+  // The virtual servers in the order of the kernel's own table, which is the one in which a flush
+  // takes them out. Some may be missing, or there twice, where somebody else writes meanwhile.
+  absl::StatusOr<std::vector<VirtualServerKey>> ListInOrder();
+
   // Operations per send: Options::batch within its limits.
   size_t batch() const { return batch_; }
 
@@ -69,6 +73,8 @@ class KernelTable : public Table {
   // Virtual servers without their real servers, sorted; some may have been deleted meanwhile.
   absl::StatusOr<std::vector<VirtualServer>> ReadVirtualServers();
   absl::StatusOr<std::vector<VirtualServer>> ReadVirtualServersOnce();
+  // As the kernel has them.
+  absl::StatusOr<std::vector<VirtualServer>> ReadVirtualServersInOrder();
   // One, without its real servers.
   absl::StatusOr<VirtualServer> GetAlone(const VirtualServerKey& key);
   // The real servers of `server`, sorted. NOT_FOUND if there is no such virtual server (any more).

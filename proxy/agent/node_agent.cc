@@ -271,7 +271,8 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
        .audit_cycle = options.audit_period == absl::ZeroDuration() || options.shadow
                           ? absl::InfiniteDuration()
                           : options.audit_period,
-       .count_ipv4_servers = (*kernel)->count_ipv4_servers()});
+       .count_ipv4_servers = (*kernel)->count_ipv4_servers(),
+       .list_in_order = (*kernel)->list_in_order()});
   const std::unique_ptr<PictureSaver> saver = MakeSaver(options.shadow ? "" : options.picture_path);
   DrainKeeper drains(options.shadow ? "" : options.drains_path);
   ServiceNames names;
@@ -321,9 +322,7 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
        .take_over = take_over,
        .load_drains = [&drains] { return drains.Load(); },
        .save_drains =
-           [&drains](const std::vector<DrainingServer>& draining) {
-             return drains.Save(draining);
-           },
+           [&drains](const std::vector<DrainingServer>& draining) { return drains.Save(draining); },
        .release_memory = [] { malloc_trim(0); }},
       reconciler,
       {.health = health, .health_checks = health_checks, .metrics = metrics, .names = &names});

@@ -86,6 +86,9 @@ class RealNodeKernel : public NodeKernel {
   std::function<absl::StatusOr<uint32_t>()> count_ipv4_servers() override {
     return [this] { return sockets_.count.CountIpv4VirtualServers(); };
   }
+  std::function<absl::StatusOr<std::vector<ipvs::VirtualServerKey>>()> list_in_order() override {
+    return [this] { return sockets_.table->ListInOrder(); };
+  }
 
   void EnsureSettings() override {
     // At the start what was there before is nobody's doing.
@@ -144,6 +147,9 @@ class ShadowNodeKernel : public NodeKernel {
   Conntrack& conntrack() override { return kernel_.conntrack(); }
   // Nobody else is at it.
   std::function<absl::StatusOr<uint32_t>()> count_ipv4_servers() override { return nullptr; }
+  std::function<absl::StatusOr<std::vector<ipvs::VirtualServerKey>>()> list_in_order() override {
+    return nullptr;
+  }
   void EnsureSettings() override {}
   void RepairSettings(DriftReport& /*drift*/) override {}
 

@@ -33,6 +33,7 @@ class NodeKernel {
   virtual Conntrack& conntrack() = 0;
   // See ReconcilerOptions.
   virtual std::function<absl::StatusOr<uint32_t>()> count_ipv4_servers() = 0;
+  virtual std::function<absl::StatusOr<std::vector<ipvs::VirtualServerKey>>()> list_in_order() = 0;
 
   // Sets the kernel's settings as they have to be. One that cannot be set is logged once, and goes
   // on being tried by RepairSettings, which tells those that somebody has changed since.

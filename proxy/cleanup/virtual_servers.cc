@@ -24,12 +24,14 @@ bool RemoveVirtualServers(ipvs::Table& table, absl::Span<const VirtualServerKey>
   for (int attempt = 0; attempt < kRemovalAttempts && !left.empty(); ++attempt) {
     std::vector<ipvs::Operation> operations;
     operations.reserve(left.size());
-    for (const VirtualServerKey& key : left) {
-      operations.push_back(ipvs::Operation::DeleteVirtualServer(key));
+    // From the last to the first: an agent that starts soon adds them from the first to the last,
+    // and the kernel searches what was deleted from the end (see Reconciler::kernel_order_).
+    for (auto key = left.rbegin(); key != left.rend(); ++key) {
+      operations.push_back(ipvs::Operation::DeleteVirtualServer(*key));
     }
     const std::vector<absl::Status> results = table.Apply(operations);
     left.clear();
-    for (size_t i = 0; i < operations.size(); ++i) {
+    for (size_t i = operations.size(); i-- > 0;) {
       const VirtualServerKey& key = operations[i].virtual_server;
       if (absl::IsNotFound(results[i])) continue;
       if (results[i].ok() || IsGone(table, key, results[i])) {

@@ -167,10 +167,25 @@ bool Reconciler::SeesFlush() {
   return fewer;
 }
 
+void Reconciler::RememberOrder() {
+  // A listing costs as much as some hundred virtual servers read back.
+  if (!options_.list_in_order || 10 * servers_since_order_ <= kernel_order_.size()) return;
+  const absl::StatusOr<std::vector<VirtualServerKey>> keys = options_.list_in_order();
+  // Fewer than there should be: somebody is writing, or has flushed it.
+  if (!keys.ok() || keys->size() < actual_servers_.size()) return;
+  kernel_order_.clear();
+  kernel_order_.reserve(keys->size());
+  for (size_t i = 0; i < keys->size(); ++i) {
+    kernel_order_.insert_or_assign((*keys)[i], static_cast<uint32_t>(i));
+  }
+  servers_since_order_ = 0;
+}
+
 void Reconciler::Audit(absl::Time now) {
   if (options_.audit_cycle == absl::InfiniteDuration() || now < next_audit_) return;
   next_audit_ = now + kAuditTick;
-  if (audit_.empty()) {
+  const bool begins = audit_.empty();
+  if (begins) {
     if (audit_began_ != absl::InfinitePast()) audit_took_ = now - audit_began_;
     audit_began_ = now;
     audit_ = OwnedVirtualServers();
@@ -182,6 +197,7 @@ void Reconciler::Audit(absl::Time now) {
   }
   const absl::Time start = absl::Now();
   if (SeesFlush()) servers_suspect_ = true;
+  if (begins && !servers_suspect_) RememberOrder();
   // Nothing counts those of IPv6, and they come last: one of them is looked at each time.
   while (!audit_.empty() && audit_.front().family == IpFamily::kIpv6 && !Owns(audit_.front())) {
     audit_.erase(audit_.begin());

@@ -89,7 +89,7 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
     }
     operations.clear();
   };
-  for (const VirtualServerKey& key : keys) {
+  for (const VirtualServerKey& key : InWritingOrder(keys)) {
     const PlannedVirtualServer* want = desired.FindVirtualServer(key);
     auto have = actual_servers_.find(key);
     const ActualVirtualServer* present = have == actual_servers_.end() ? nullptr : &have->second;
@@ -133,6 +133,20 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
   }
   apply();
   return failed;
+}
+
+std::vector<VirtualServerKey> Reconciler::InWritingOrder(
+    const std::set<VirtualServerKey>& keys) const {
+  std::vector<VirtualServerKey> order(keys.begin(), keys.end());
+  if (kernel_order_.empty()) return order;
+  // Those whose place is not known come last.
+  const auto from_the_end = [this](const VirtualServerKey& key) {
+    const auto it = kernel_order_.find(key);
+    return it == kernel_order_.end() ? 0 : -static_cast<int64_t>(it->second) - 1;
+  };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](const auto& a, const auto& b) { return from_the_end(a) < from_the_end(b); });
+  return order;
 }
 
 std::vector<absl::Status> Reconciler::ApplyOperations(absl::Span<const Operation> operations) {
@@ -214,7 +228,9 @@ absl::Status Reconciler::Reread(const VirtualServerKey& key) {
 
 void Reconciler::SetActual(const VirtualServerKey& key, ActualVirtualServer server) {
   const auto [it, added] = actual_servers_.insert_or_assign(key, std::move(server));
-  if (added && key.family == IpFamily::kIpv4) ++ipv4_servers_;
+  if (!added) return;
+  ++servers_since_order_;
+  if (key.family == IpFamily::kIpv4) ++ipv4_servers_;
 }
 
 void Reconciler::EraseActual(const VirtualServerKey& key) {

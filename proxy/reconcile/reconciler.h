@@ -63,6 +63,9 @@ struct ReconcilerOptions {
   // The kernel's number of IPv4 virtual servers, those of others among them, with marks: so cheap
   // that it is asked at every tick of the audit. Unset: nobody is asked.
   std::function<absl::StatusOr<uint32_t>()> count_ipv4_servers = {};
+  // The virtual servers in the order in which a flush would take them out (see kernel_order_).
+  // Unset: nobody is asked.
+  std::function<absl::StatusOr<std::vector<ipvs::VirtualServerKey>>()> list_in_order = {};
 };
 
 // Changes written to the kernel, those that failed included.
@@ -221,6 +224,10 @@ class Reconciler {
   // False if it is not there, or cannot be read.
   bool CheckServer(const ipvs::VirtualServerKey& key);
   void CheckAllServers();
+  void RememberOrder();
+  // The keys in the order in which the kernel takes them most cheaply.
+  std::vector<ipvs::VirtualServerKey> InWritingOrder(
+      const std::set<ipvs::VirtualServerKey>& keys) const;
   // `found` unset: it is gone.
   void CompareServer(const ipvs::VirtualServerKey& key,
                      const std::optional<ActualVirtualServer>& found);
@@ -301,6 +308,12 @@ class Reconciler {
   // made those since.
   uint32_t ipv4_servers_ = 0;
   uint32_t more_ipv4_servers_ = 0;
+  // The place of each in the kernel's table, as last listed, and how many have come since. IPVS
+  // keeps real servers that were deleted for two minutes, in a list with the last at its head, and
+  // searches that list whenever one is added. After a flush, what is added in the opposite order is
+  // found at once; in another order each costs a walk through those of the whole table.
+  absl::flat_hash_map<ipvs::VirtualServerKey, uint32_t> kernel_order_;
+  size_t servers_since_order_ = 0;
   // What the key does not say of a virtual server that was wanted: of those with marks, and those
   // with a drain timeout of their own.
   struct Traits {

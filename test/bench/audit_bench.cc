@@ -114,7 +114,8 @@ void RunBench(const Scale& scale) {
   for (int i = 0; i < scale.services; ++i) touched.Merge(desired.Update(MakePlan(scale, i)));
   Reconciler reconciler(*table, *firewall, *routes, *conntrack,
                         {.audit_cycle = kCycle,
-                         .count_ipv4_servers = [&] { return count.CountIpv4VirtualServers(); }});
+                         .count_ipv4_servers = [&] { return count.CountIpv4VirtualServers(); },
+                         .list_in_order = [&] { return table->ListInOrder(); }});
   reconciler.SetRuleset(RulesetText({}));
   if (absl::Status adopted = reconciler.Adopt(); !adopted.ok()) {
     std::fprintf(stderr, "audit_bench: %s\n", adopted.ToString().c_str());

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "ipvs/memory_table.h"
 #include "ipvs/replies.h"
 #include "ipvs/save_format.h"
@@ -184,6 +186,62 @@ TEST_CASE("big tables are dumped whole") {
   memory.Apply(operations);
   CHECK(DescribeTable(table->Dump().value()) == DescribeTable(memory.Dump().value()));
   CHECK(table->Get(crowded).value() == memory.Get(crowded).value());
+}
+
+TEST_CASE("virtual servers are listed as the kernel has them") {
+  auto table = OpenInNewNamespace();
+  std::vector<Operation> operations;
+  for (int i = 0; i < 1000; ++i) {
+    operations.push_back(Operation::AddVirtualServer(
+        VirtualServerKey::ForAddress(Protocol::kTcp, Address("10.96.0.1").Plus(i), 80),
+        Config("rr")));
+  }
+  ApplyAll(*table, operations);
+  // /proc has them in the same order, and the address as a number.
+  std::ifstream proc("/proc/thread-self/net/ip_vs");
+  std::vector<VirtualServerKey> expected;
+  std::string line;
+  while (std::getline(proc, line)) {
+    uint32_t address = 0;
+    if (std::sscanf(line.c_str(), "TCP %8X:", &address) != 1) continue;
+    expected.push_back(VirtualServerKey::ForAddress(Protocol::kTcp, IpAddress::V4(address), 80));
+  }
+  REQUIRE(expected.size() == 1000);
+  CHECK_FALSE(std::is_sorted(expected.begin(), expected.end()));
+  CHECK(table->ListInOrder().value() == expected);
+}
+
+// Why the reconciler writes in that order after a flush.
+TEST_CASE("what was flushed is added soonest in the opposite of the kernel's order") {
+  auto table = OpenInNewNamespace();
+  constexpr int kServers = 1000;
+  const auto fill = [&](const std::vector<VirtualServerKey>& keys) {
+    std::vector<Operation> operations;
+    for (const VirtualServerKey& key : keys) {
+      operations.push_back(Operation::AddVirtualServer(key, Config("rr")));
+      for (int i = 0; i < 10; ++i) {
+        operations.push_back(
+            Operation::AddRealServer(key, {key.address.Plus((1 << 20) * (1 + i)), 8080}, {}));
+      }
+    }
+    const absl::Time start = absl::Now();
+    ApplyAll(*table, operations);
+    return absl::Now() - start;
+  };
+  std::vector<VirtualServerKey> keys;
+  for (int i = 0; i < kServers; ++i) {
+    keys.push_back(VirtualServerKey::ForAddress(Protocol::kTcp, Address("10.96.0.1").Plus(i), 80));
+  }
+  fill(keys);
+  std::vector<VirtualServerKey> order = table->ListInOrder().value();
+  std::reverse(order.begin(), order.end());
+  REQUIRE(std::system("ipvsadm -C") == 0);
+  const absl::Duration opposite = fill(order);
+  std::vector<VirtualServerKey> same = table->ListInOrder().value();
+  REQUIRE(std::system("ipvsadm -C") == 0);
+  const absl::Duration forward = fill(same);
+  INFO("in the opposite order " << opposite << ", in the same order " << forward);
+  CHECK(forward > 2 * opposite);
 }
 
 TEST_CASE("what does not exist is not found, and is not taken for empty") {

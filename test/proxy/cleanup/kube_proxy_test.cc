@@ -63,8 +63,8 @@ TEST_CASE("what kube-proxy left goes, kube-ipvs0 first, and nothing else") {
 
   const CleanupReport report = RemoveKubeProxy(node.Kernel(), {});
   CHECK(report == rehearsed);
-  CHECK(node.log == Lines{"server TCP 10.96.0.1:443", "server TCP 172.18.0.11:30080",
-                          "server UDP 10.96.0.2:53", "iptables-nft filter device 0",
+  CHECK(node.log == Lines{"server UDP 10.96.0.2:53", "server TCP 172.18.0.11:30080",
+                          "server TCP 10.96.0.1:443", "iptables-nft filter device 0",
                           "iptables-nft nat device 0", "table ip kube-proxy device 0",
                           "destroy KUBE-CLUSTER-IP", "destroy KUBE-IPVS-IPS",
                           "destroy KUBE-NODE-PORT-TCP"});

@@ -179,8 +179,8 @@ TEST_CASE("ports are closed before their virtual servers go, and marks before th
       },
       {});
   node.Remove();
-  CHECK(seen == Lines{"TCP 10.96.0.1:80 routes 0 mark", "TCP [fd00:96::1]:80 routes 0 mark",
-                      "FWM 1174405121 IPv4 routes 0 ", "FWM 1174405121 IPv6 routes 0 "});
+  CHECK(seen == Lines{"TCP [fd00:96::1]:80 routes 0 mark", "TCP 10.96.0.1:80 routes 0 mark",
+                      "FWM 1174405121 IPv6 routes 0 ", "FWM 1174405121 IPv4 routes 0 "});
 }
 
 TEST_CASE("a failure stays with its own thing, and the record stays with it") {

@@ -1,6 +1,8 @@
 // What others change in the kernel.
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <random>
 
 #include "absl/strings/str_cat.h"
 #include "test_node.h"
@@ -124,6 +126,56 @@ TEST_CASE("a virtual server of IPv4 that goes is seen at the next tick, by its n
     node.Advance(kAuditTick);
     CHECK((Describe(node.kernel) == before) == counted);
   }
+}
+
+TEST_CASE("after a flush, virtual servers come back in the opposite of the kernel's order") {
+  std::vector<VirtualServerKey> listed;
+  AuditedNode node;
+  for (const ipvs::VirtualServer& server : node.Servers()) listed.push_back(server.key);
+  // As a hash table has them.
+  std::mt19937 random(7);  // NOLINT(cert-msc51-cpp)
+  std::shuffle(listed.begin(), listed.end(), random);
+  int listings = 0;
+  node.options.list_in_order = [&] {
+    ++listings;
+    return listed;
+  };
+  REQUIRE(node.Restart().ok());
+  node.Reconcile();
+  CHECK(node.Cycle() == Lines{});
+  CHECK(listings == 1);
+  for (const VirtualServerKey& key : listed) node.Change(Operation::DeleteVirtualServer(key));
+  node.kernel.table.ClearOperations();
+  node.Advance(kMinFullCheck + kAuditTick);
+  std::vector<VirtualServerKey> added;
+  for (const Operation& operation : node.kernel.table.operations()) {
+    if (operation.verb == ipvs::Verb::kAddVirtualServer) added.push_back(operation.virtual_server);
+  }
+  std::erase(listed, kForeign);
+  std::reverse(listed.begin(), listed.end());
+  CHECK(added == listed);
+  CHECK(node.reconciler().Failures().empty());
+}
+
+TEST_CASE("an order that lacks virtual servers is not remembered") {
+  AuditedNode node;
+  int listings = 0;
+  node.options.list_in_order = [&] {
+    ++listings;
+    return std::vector<VirtualServerKey>{Tcp("10.96.0.9", 80), Tcp("10.96.0.8", 80)};
+  };
+  REQUIRE(node.Restart().ok());
+  node.Reconcile();
+  CHECK(node.Cycle() == Lines{});
+  CHECK(node.Cycle() == Lines{});
+  CHECK(listings >= 2);
+  for (const int i : {8, 9}) {
+    node.Change(Operation::DeleteVirtualServer(Tcp(absl::StrCat("10.96.0.", i), 80)));
+  }
+  node.kernel.table.ClearOperations();
+  node.Advance(kMinFullCheck + kAuditTick);
+  REQUIRE(node.kernel.table.operations().size() > 1);
+  CHECK(node.kernel.table.operations().front().virtual_server == Tcp("10.96.0.8", 80));
 }
 
 TEST_CASE("a flush of each family is made good at the next tick, and others' are not ours") {
