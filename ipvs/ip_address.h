@@ -1,9 +1,12 @@
 // IP addresses and prefixes of either family, as plain values.
 #pragma once
 
+#include <endian.h>
+
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -60,7 +63,16 @@ class IpAddress {
   // "10.0.0.1" or "fd00::1" (RFC 5952).
   std::string Format() const;
 
-  auto operator<=>(const IpAddress&) const = default;
+  // As of the members in their order, but by two numbers: sets of addresses, and of what has them,
+  // are compared more than anything else.
+  friend bool operator==(const IpAddress& a, const IpAddress& b) {
+    return a.family_ == b.family_ && a.High() == b.High() && a.Low() == b.Low();
+  }
+  friend std::strong_ordering operator<=>(const IpAddress& a, const IpAddress& b) {
+    if (a.family_ != b.family_) return a.family_ <=> b.family_;
+    if (a.High() != b.High()) return a.High() <=> b.High();
+    return a.Low() <=> b.Low();
+  }
 
   template <typename H>
   friend H AbslHashValue(H state, const IpAddress& address) {
@@ -68,6 +80,15 @@ class IpAddress {
   }
 
  private:
+  // Eight bytes as a number.
+  uint64_t NumberAt(size_t offset) const {
+    uint64_t number;
+    std::memcpy(&number, bytes_.data() + offset, sizeof(number));
+    return be64toh(number);
+  }
+  uint64_t High() const { return NumberAt(0); }
+  uint64_t Low() const { return NumberAt(8); }
+
   IpFamily family_ = IpFamily::kIpv4;
   std::array<uint8_t, 16> bytes_{};
 };
