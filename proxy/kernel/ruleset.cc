@@ -76,8 +76,12 @@ std::string SetsText() {
 // Priorities: IPVS takes packets at LOCAL_IN with 98 and 99, and at LOCAL_OUT with -99 and -98;
 // connection tracking is at -200 (net/netfilter/ipvs/ip_vs_core.c, nf_conntrack_proto.c).
 //
-// What IPVS sends on passes LOCAL_OUT a second time, with the endpoint's address as destination:
-// the sets hold Services' addresses only, so such packets match nothing there.
+// What IPVS sends on passes LOCAL_OUT a second time, with the endpoint's address as destination, and
+// leaves by a device: what goes to a Service's address leaves by lo, since that address is local.
+//
+// Most packets are of TCP connections that are there: IPVS knows them, whatever their mark, and asks
+// for a virtual server for none but a SYN. A SYN is never such a packet, though connection tracking
+// may take it for one: it could open a connection to a port of the host through a VIP.
 //
 // IPVS compares a packet's whole mark, so Fairlead's replaces what others have put there. It is put
 // on right before IPVS looks and taken off right after, in whichever of four places the packet
@@ -87,6 +91,7 @@ constexpr absl::string_view kFilterChains = R"nft(
 	chain input {
 		comment "Packets to this node, before IPVS takes those to virtual servers"
 		type filter hook input priority 90; policy accept
+		ct state established tcp flags & syn == 0 accept comment "IPVS knows it, or nobody"
 		meta mark $MARKS meta mark set 0 comment "not from Fairlead"
 $FROM_PODS		ct state new,invalid,untracked jump unserved \
 			comment "connections that are there go on"
@@ -97,6 +102,8 @@ $FROM_PODS		ct state new,invalid,untracked jump unserved \
 	chain output {
 		comment "The node's own packets, before IPVS; the guard meets them in input, through lo"
 		type filter hook output priority -110; policy accept
+		oif != "lo" accept comment "not to a Service, or on from IPVS"
+		ct state established tcp flags & syn == 0 accept comment "IPVS knows it, or nobody"
 		jump internal comment "the node reaches every endpoint"
 		ct state new,invalid,untracked jump unserved \
 			comment "connections that are there go on"

@@ -1,8 +1,13 @@
 // What an agent does on a node besides balancing: following its addresses, health checks, metrics,
 // explanations, flows that connection tracking remembers, marks over a restart.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <cstdio>
 
 #include "absl/strings/match.h"
@@ -13,6 +18,7 @@
 #include "test/lab/http_client.h"
 #include "test/lab/load_generator.h"
 #include "test/lab/requirements.h"
+#include "test/lab/socket_address.h"
 
 namespace fairlead::lab {
 namespace {
@@ -377,6 +383,58 @@ END
   CHECK(absl::StrContains(stage.Run("nft list counter inet spy ours"), "packets 0 "));
   CHECK(Get(*stage.pod().net, "10.96.7.1", 80).ok());
   CHECK_FALSE(absl::StrContains(stage.Run("nft list counter inet spy theirs"), "packets 0 "));
+}
+
+// A TCP socket on the port of all addresses; connected where there is an address to connect to.
+// Negative: the error, as errno has it.
+int OpenTcp(const NetNamespace& net, int port, const std::string& to, int to_port) {
+  return net.Run([&] {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int on = 1;
+    const timeval patience{.tv_sec = 3};
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    const SocketAddress here = *ParseSocketAddress("0.0.0.0", port);
+    bool good = bind(fd, here.get(), here.size) == 0;
+    if (good && to.empty()) good = listen(fd, 1) == 0;
+    if (good && !to.empty()) {
+      const SocketAddress there = *ParseSocketAddress(to, to_port);
+      good = connect(fd, there.get(), there.size) == 0;
+    }
+    if (good) return fd;
+    const int error = errno;
+    close(fd);
+    return -error;
+  });
+}
+
+// Nobody is told, connection tracking least of all.
+void CloseInSilence(int fd) {
+  const int on = 1;
+  REQUIRE(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) == 0);
+  REQUIRE(close(fd) == 0);
+}
+
+TEST_CASE("A connection that is only tracked opens no port of the host through a VIP") {
+  FAIRLEAD_NEEDS_IPVS();
+  Stage stage;
+  stage.Bring(stage.Shape());
+  stage.Start();
+  // An agent would put right what follows.
+  stage.Stop();
+  const int listener = OpenTcp(*stage.node().net, 81, "", 0);
+  REQUIRE(listener >= 0);
+  stage.Run("nft add element inet fairlead open4 '{ 10.96.7.1 . tcp . 81 }'");
+  const int client = OpenTcp(*stage.pod().net, 40'000, "10.96.7.1", 81);
+  REQUIRE(client >= 0);
+  const int served = accept(listener, nullptr, nullptr);
+  REQUIRE(served >= 0);
+  stage.Run("nft delete element inet fairlead open4 '{ 10.96.7.1 . tcp . 81 }'");
+  CloseInSilence(served);
+  CloseInSilence(client);
+  // For connection tracking this is a packet of the connection that it knows.
+  CHECK(OpenTcp(*stage.pod().net, 40'000, "10.96.7.1", 81) == -ECONNREFUSED);
+  close(listener);
 }
 
 TEST_CASE("The node does not answer ARP for a load balancer's address in its subnet") {

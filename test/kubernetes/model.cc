@@ -183,9 +183,9 @@ std::string Describe(const PlannedVirtualServer& server) {
                                  : "",
       FormatMasquerade(server.masquerade), " ", FormatVerdict(server.verdict), ":");
   for (const PlannedRealServer& real : server.real_servers) {
-    absl::StrAppend(&text, " ", real.key.Format(), "(", real.target_name, "@", real.node_name, "/",
-                    real.zone, real.local ? " local" : "", " ", FormatEndpointState(real.state),
-                    ")");
+    absl::StrAppend(&text, " ", real.key.Format(), "(", real.target_name.view(), "@",
+                    real.node_name.view(), "/", real.zone.view(), real.local ? " local" : "", " ",
+                    FormatEndpointState(real.state), ")");
   }
   return text;
 }

@@ -48,6 +48,14 @@ std::vector<std::string> With(const std::vector<std::string>& lines, const std::
   return found;
 }
 
+// The place of the first of the lines that has the word in it; their number if there is none.
+size_t PlaceOf(const std::vector<std::string>& lines, const std::string& word) {
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (absl::StrContains(lines[i], word)) return i;
+  }
+  return lines.size();
+}
+
 const char kPodsComment[] = " jump internal comment \"pods reach every endpoint\"";
 
 struct DetectorCase {
@@ -172,7 +180,7 @@ TEST_CASE("marks of the range are put on and taken off") {
   }
   CHECK(With(LinesOf(text, "unserved"), marked + " return").size() == 1);
   // Nobody chooses a virtual server by a mark that a packet brings along.
-  CHECK(LinesOf(text, "input")[2] == marked + " meta mark set 0 comment \"not from Fairlead\"");
+  CHECK(LinesOf(text, "input")[3] == marked + " meta mark set 0 comment \"not from Fairlead\"");
   CHECK(
       LinesOf(text, "internal") ==
       std::vector<std::string>{
@@ -185,12 +193,7 @@ TEST_CASE("marks of the range are put on and taken off") {
 
 TEST_CASE("what is not let in is refused or dropped before anything leads around it") {
   const std::vector<std::string> lines = LinesOf(RulesetText({}), "unserved");
-  const auto place = [&](const std::string& word) {
-    for (size_t i = 0; i < lines.size(); ++i) {
-      if (absl::StrContains(lines[i], word)) return i;
-    }
-    return lines.size();
-  };
+  const auto place = [&](const std::string& word) { return PlaceOf(lines, word); };
   for (const char* family : {"4", "6"}) {
     INFO(family);
     CHECK(place(std::string("@limited") + family) < place("return"));
@@ -198,6 +201,21 @@ TEST_CASE("what is not let in is refused or dropped before anything leads around
     CHECK(place("return") < place(std::string("@drop") + family));
     CHECK(place(std::string("@drop") + family) < lines.size());
   }
+}
+
+TEST_CASE("packets of connections that are there come first, but never one that begins one") {
+  const std::string text = RulesetText({});
+  for (const char* chain : {"input", "output"}) {
+    INFO(chain);
+    const std::vector<std::string> lines = LinesOf(text, chain);
+    const size_t known = PlaceOf(lines, "ct state established");
+    REQUIRE(known < lines.size());
+    CHECK(absl::StartsWith(lines[known], "ct state established tcp flags & syn == 0 accept"));
+    CHECK(known < PlaceOf(lines, "jump"));
+    CHECK(PlaceOf(lines, "jump") < lines.size());
+  }
+  const std::vector<std::string> output = LinesOf(text, "output");
+  CHECK(PlaceOf(output, "oif != \"lo\" accept") < PlaceOf(output, "jump"));
 }
 
 TEST_CASE("the chains hang where IPVS needs them") {
@@ -243,8 +261,8 @@ TEST_CASE("a ruleset's shape has its chains, their rules, and a name that is of 
     CHECK(chains.size() + 1 == shape->size());
     const int from_pods = static_cast<int>(row.from_pods.size());
     const int not_from_pods = 3 * (!row.not_from_pods4.empty() + !row.not_from_pods6.empty());
-    CHECK(chains == RulesetShape{{"input", 4 + from_pods},
-                                 {"output", 2},
+    CHECK(chains == RulesetShape{{"input", 5 + from_pods},
+                                 {"output", 4},
                                  {"internal", 2},
                                  {"unserved", 7},
                                  {"guard", 6},
