@@ -76,12 +76,13 @@ std::string SetsText() {
 // Priorities: IPVS takes packets at LOCAL_IN with 98 and 99, and at LOCAL_OUT with -99 and -98;
 // connection tracking is at -200 (net/netfilter/ipvs/ip_vs_core.c, nf_conntrack_proto.c).
 //
-// What IPVS sends on passes LOCAL_OUT a second time, with the endpoint's address as destination, and
-// leaves by a device: what goes to a Service's address leaves by lo, since that address is local.
+// What IPVS sends on passes LOCAL_OUT a second time, with the endpoint's address as destination,
+// and leaves by a device: what goes to a Service's address leaves by lo, since that address is
+// local.
 //
-// Most packets are of TCP connections that are there: IPVS knows them, whatever their mark, and asks
-// for a virtual server for none but a SYN. A SYN is never such a packet, though connection tracking
-// may take it for one: it could open a connection to a port of the host through a VIP.
+// Most packets are of TCP connections that are there: IPVS knows them, whatever their mark, and
+// asks for a virtual server for none but a SYN. A SYN is never such a packet, though connection
+// tracking may take it for one: it could open a connection to a port of the host through a VIP.
 //
 // IPVS compares a packet's whole mark, so Fairlead's replaces what others have put there. It is put
 // on right before IPVS looks and taken off right after, in whichever of four places the packet
@@ -204,7 +205,7 @@ std::string FilterChains(const RulesetConfig& config) {
 // of proto-dst only where the protocol is fixed.
 constexpr absl::string_view kMasqueradeRule = R"nft(		$SOURCEmeta l4proto $PROTOCOL \
 			ct original $IP daddr . meta l4proto . ct original proto-dst @$SET \
-			masquerade fully-random comment "$WHY"
+			goto node_source comment "$WHY"
 )nft";
 
 std::string MasqueradeRules(SetName set, IpFamily family, absl::string_view source,
@@ -230,21 +231,25 @@ std::optional<std::string> NotFromPods(const PodDetector& pods, IpFamily family)
                       " saddr != ", PodsOf(Disjoint(pods.prefixes, family)), " ");
 }
 
-std::string PostroutingChain(const RulesetConfig& config) {
+std::string PostroutingChains(const RulesetConfig& config) {
   std::string text =
-      "\n\tchain postrouting {\n"
-      "\t\tcomment \"Replies come back through this node, where they get the VIP as source\"\n"
-      "\t\ttype nat hook postrouting priority srcnat; policy accept\n";
-  for (const absl::string_view family : {"4", "6"}) {
-    const absl::string_view ip = family == "4" ? "ip" : "ip6";
-    absl::StrAppend(&text, "\t\t", ip, " saddr . ", ip, " daddr @hairpin", family,
-                    " masquerade fully-random comment \"an endpoint that reaches itself\"\n");
-  }
+      "\n\tchain node_source {\n"
+      "\t\tcomment \"The source becomes the node's address\"\n";
   // The routes to VIPs give the node's own packets its address as source: replies come back. A
   // route without a source makes it the VIP itself, which is every node's.
   for (const absl::string_view family : {"4", "6"}) {
     absl::StrAppend(&text, "\t\t", family == "4" ? "ip" : "ip6", " saddr != @guarded", family,
                     " fib saddr type local return comment \"the node's own address\"\n");
+  }
+  absl::StrAppend(
+      &text, "\t\tmasquerade fully-random\n\t}\n",
+      "\n\tchain postrouting {\n"
+      "\t\tcomment \"Replies come back through this node, where they get the VIP as source\"\n"
+      "\t\ttype nat hook postrouting priority srcnat; policy accept\n");
+  for (const absl::string_view family : {"4", "6"}) {
+    const absl::string_view ip = family == "4" ? "ip" : "ip6";
+    absl::StrAppend(&text, "\t\t", ip, " saddr . ", ip, " daddr @hairpin", family,
+                    " masquerade fully-random comment \"an endpoint that reaches itself\"\n");
   }
   for (const IpFamily family : {IpFamily::kIpv4, IpFamily::kIpv6}) {
     text += MasqueradeRules(SetName::kMasqueradeAlways, family, "", "from anyone");
@@ -266,7 +271,8 @@ bool StartsRule(absl::string_view line) {
 }  // namespace
 
 std::string RulesetText(const RulesetConfig& config) {
-  const std::string body = absl::StrCat(SetsText(), FilterChains(config), PostroutingChain(config));
+  const std::string body =
+      absl::StrCat(SetsText(), FilterChains(config), PostroutingChains(config));
   return absl::StrCat("# Loaded by `fairlead proxy`. Chains are constant, Services are in sets.\n",
                       "table inet ", kTableName, " {\n", body, "\n", kChainStart, kIdentityPrefix,
                       absl::StrFormat("%016x", Fnv1a(body)),

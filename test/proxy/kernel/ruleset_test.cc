@@ -123,7 +123,7 @@ TEST_CASE("the ruleset tells pods from others as the detector says, where it say
         if (match.empty()) break;
         rules.push_back(match + " meta l4proto " + protocol + " ct original " + ip +
                         " daddr . meta l4proto . ct original proto-dst " + set +
-                        " masquerade fully-random comment \"not from pods\"");
+                        " goto node_source comment \"not from pods\"");
       }
       CHECK(With(postrouting, set) == rules);
     }
@@ -236,7 +236,7 @@ TEST_CASE("the chains hang where IPVS needs them") {
     INFO(row.chain);
     CHECK(With(LinesOf(text, row.chain), " hook ") == std::vector<std::string>{row.hook});
   }
-  for (const char* chain : {"internal", "unserved", "guard", "refuse"}) {
+  for (const char* chain : {"internal", "unserved", "guard", "refuse", "node_source"}) {
     INFO(chain);
     CHECK(With(LinesOf(text, chain), " hook ").empty());
   }
@@ -270,7 +270,8 @@ TEST_CASE("a ruleset's shape has its chains, their rules, and a name that is of 
                                  {"forwarded", 1},
                                  {"delivered", 1},
                                  {"looped", 1},
-                                 {"postrouting", 10 + not_from_pods}});
+                                 {"node_source", 3},
+                                 {"postrouting", 8 + not_from_pods}});
   }
   // Same rules, other addresses or devices: only the name differs.
   CHECK(identities.size() == Detectors().size());
