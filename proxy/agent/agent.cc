@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "proxy/kernel/ruleset.h"
 #include "watcher/feed/apply.h"
+#include "watcher/log_object.h"
 
 namespace fairlead {
 namespace {
@@ -48,6 +49,29 @@ void CountChanges(const FeedUpdate& update, AgentMetrics& metrics) {
   for (const Object& object : update.upserts) count(IdOf(object).kind);
   for (const ObjectId& id : update.removals) count(id.kind);
   metrics.CountChanges(services, slices);
+}
+
+std::string FormatService(const ObjectName& service) {
+  return ObjectId{ObjectKind::kService, service}.Format();
+}
+
+// At debug. Where more has come at once it is not told by object, which would keep the loop busy.
+constexpr size_t kMaxToldObjects = 1000;
+
+void LogUpdate(const FeedUpdate& update) {
+  if (!spdlog::should_log(spdlog::level::debug)) return;
+  const std::string revision = absl::StrCat("revision ", update.position.revision, ": ");
+  if (update.snapshot || update.upserts.size() + update.removals.size() > kMaxToldObjects) {
+    spdlog::debug("{}{}{} objects that are new or have changed, {} that are gone", revision,
+                  update.snapshot ? "a whole picture: " : "", update.upserts.size(),
+                  update.removals.size());
+    return;
+  }
+  const auto log = [&revision](const ObjectId& id, absl::string_view what) {
+    LogAbout(spdlog::level::debug, id.Format(), absl::StrCat(revision, id.Format(), what));
+  };
+  for (const Object& object : update.upserts) log(IdOf(object), " is new or has changed");
+  for (const ObjectId& id : update.removals) log(id, " is gone");
 }
 
 // kube-proxy has a number for each family that its node has.
@@ -261,6 +285,7 @@ void Agent::Pass() {
   if (std::optional<FeedUpdate> update = environment_.take_update()) {
     quiet = false;
     if (update->snapshot) worked_on_picture_ = true;
+    LogUpdate(*update);
     CountChanges(*update, signs_.metrics);
     ApplyUpdate(*update, snapshot_);
     position_ = update->position;
@@ -402,9 +427,14 @@ Touched Agent::Reconfigure(absl::Time now, bool& all_planned) {
   const std::shared_ptr<const Node> node = snapshot_.FindNode(settings_.node_name);
   const NodeConfig config = MakeNodeConfig(settings_, node.get(), local_addresses_, usable);
   if (config.node_ips != planner_.config().node_ips) {
-    if (config.node_ips.empty()) spdlog::warn("no address of this node is known: give --node-ip");
+    const std::string object = ObjectId{ObjectKind::kNode, {"", config.node_name}}.Format();
+    if (config.node_ips.empty()) {
+      LogAbout(spdlog::level::warn, object,
+               absl::StrCat("no address of node ", config.node_name, " is known: give --node-ip"));
+    }
     for (const IpAddress& address : config.node_ips) {
-      spdlog::info("node {} has address {}", config.node_name, address.Format());
+      LogAbout(spdlog::level::info, object,
+               absl::StrCat("node ", config.node_name, " has address ", address.Format()));
     }
   }
   reconciler_.SetRouteSources(config.node_ips);
@@ -615,41 +645,87 @@ void Agent::UpdateMetrics() {
   metrics.SetKernelWrites(
       {.ipvs = written.operations, .elements = written.elements, .routes = written.routes});
   metrics.SetConntrackFlowsDeleted(written.flows);
+  const DrainCounts& drains = reconciler_.drain_counts();
+  metrics.SetDrains({.started = drains.started,
+                     .idle = drains.idle,
+                     .timeout = drains.timeout,
+                     .at_once = drains.at_once,
+                     .command = drains.command,
+                     .returned = drains.returned,
+                     .gone = drains.gone});
   metrics.SetHealthCheckPortProblems(static_cast<int>(signs_.health_checks.Problems().size()));
 }
 
 void Agent::LogChanges() {
   std::set<std::string> problems;
-  for (std::string& problem : signs_.health_checks.Problems()) {
-    if (!logged_health_problems_.contains(problem)) spdlog::warn("{}", problem);
-    problems.insert(std::move(problem));
+  for (auto& [problem, service] : signs_.health_checks.ServicesWithProblems()) {
+    if (!logged_health_problems_.contains(problem)) {
+      LogAbout(spdlog::level::warn, FormatService(service), problem);
+    }
+    problems.insert(problem);
   }
   logged_health_problems_ = std::move(problems);
 
   std::set<std::string> warnings;
+  std::map<std::string, ObjectName> owners;
   for (std::string& warning : planner_.Warnings()) {
-    if (!logged_warnings_.contains(warning)) spdlog::warn("{}", warning);
+    if (!logged_warnings_.contains(warning)) {
+      if (owners.empty()) owners = OwnersOfWarnings();
+      LogAbout(spdlog::level::warn, FormatService(owners.at(warning)), warning);
+    }
     warnings.insert(std::move(warning));
   }
   logged_warnings_ = std::move(warnings);
 
   for (const ipvs::VirtualServerKey& key : reconciler_.taken_over()) {
     if (!logged_taken_over_.insert(key).second) continue;
-    spdlog::warn("{} was in the kernel and not Fairlead's: taken over for a Service", key.Format());
+    const PlannedVirtualServer* server = planner_.desired().FindVirtualServer(key);
+    const std::string object = server == nullptr ? "" : FormatService(server->service);
+    LogAbout(spdlog::level::warn, object,
+             absl::StrCat(key.Format(), " was in the kernel and not Fairlead's: taken over for ",
+                          object.empty() ? "a Service" : object));
   }
+  LogFailures();
+}
 
-  std::map<std::string, std::string> failures;
-  for (ReconcileFailure& failure : reconciler_.Failures()) {
-    auto it = logged_failures_.find(failure.what);
-    if (it == logged_failures_.end() || it->second != failure.why) {
-      spdlog::error("{}: {}; will be tried again", failure.what, failure.why);
-    }
-    failures[failure.what] = failure.why;
+std::map<std::string, ObjectName> Agent::OwnersOfWarnings() const {
+  std::map<std::string, ObjectName> owners;
+  for (const auto& [name, plan] : planner_.desired().plans()) {
+    for (const std::string& warning : plan->warnings) owners.emplace(warning, name);
   }
-  for (const auto& [what, why] : logged_failures_) {
-    if (!failures.contains(what)) spdlog::info("{}: made good", what);
+  for (const Conflict& conflict : planner_.desired().Conflicts()) {
+    owners.emplace(conflict.Format(), conflict.loser);
+  }
+  return owners;
+}
+
+void Agent::LogFailures() {
+  const auto log = [](spdlog::level::level_enum level, const std::optional<ObjectName>& service,
+                      absl::string_view what, absl::string_view how) {
+    const std::string object = service ? FormatService(*service) : "";
+    LogAbout(level, object, absl::StrCat(object, object.empty() ? "" : ": ", what, ": ", how));
+  };
+  std::map<std::string, LoggedFailure> failures;
+  for (const ReconcileFailure& failure : reconciler_.Failures()) {
+    LoggedFailure logged{failure.why, ServiceOf(failure)};
+    const auto before = logged_failures_.find(failure.what);
+    if (before == logged_failures_.end() || before->second.why != failure.why) {
+      log(spdlog::level::err, logged.service, failure.what,
+          absl::StrCat(failure.why, "; will be tried again"));
+    }
+    failures[failure.what] = std::move(logged);
+  }
+  for (const auto& [what, logged] : logged_failures_) {
+    if (!failures.contains(what)) log(spdlog::level::info, logged.service, what, "made good");
   }
   logged_failures_ = std::move(failures);
+}
+
+std::optional<ObjectName> Agent::ServiceOf(const ReconcileFailure& failure) const {
+  const PlannedVirtualServer* server =
+      failure.virtual_server ? planner_.desired().FindVirtualServer(*failure.virtual_server)
+                             : nullptr;
+  return server == nullptr ? std::nullopt : std::make_optional(server->service);
 }
 
 std::vector<ObjectFailure> Agent::FailuresByObject() const {
@@ -658,11 +734,8 @@ std::vector<ObjectFailure> Agent::FailuresByObject() const {
   std::vector<ObjectFailure> failures;
   std::map<ObjectId, int> more;
   for (const ReconcileFailure& failure : reconciler_.Failures()) {
-    const PlannedVirtualServer* server =
-        failure.virtual_server.has_value()
-            ? planner_.desired().FindVirtualServer(*failure.virtual_server)
-            : nullptr;
-    ObjectId object = server == nullptr ? node : ObjectId{ObjectKind::kService, server->service};
+    const std::optional<ObjectName> service = ServiceOf(failure);
+    ObjectId object = service ? ObjectId{ObjectKind::kService, *service} : node;
     const auto [it, first] = more.try_emplace(object, 0);
     if (first) {
       failures.push_back({std::move(object), absl::StrCat(failure.what, ": ", failure.why)});

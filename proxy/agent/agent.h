@@ -163,6 +163,11 @@ class Agent {
   void PublishNames(const Touched& touched);
   void UpdateMetrics();
   void LogChanges();
+  void LogFailures();
+  // By the warnings that their plans have, and conflicts. Walks all Services.
+  std::map<std::string, ObjectName> OwnersOfWarnings() const;
+  // The Service that it is of, where that is known.
+  std::optional<ObjectName> ServiceOf(const ReconcileFailure& failure) const;
   // One for each object, with the first of what fails of it.
   std::vector<ObjectFailure> FailuresByObject() const;
   void Acknowledge(absl::Time now);
@@ -222,7 +227,11 @@ class Agent {
   std::atomic<bool> routes_changed_ = false;
   // Written to the log already.
   std::set<std::string> logged_warnings_;
-  std::map<std::string, std::string> logged_failures_;
+  struct LoggedFailure {
+    std::string why;
+    std::optional<ObjectName> service;
+  };
+  std::map<std::string, LoggedFailure> logged_failures_;
   std::set<ipvs::VirtualServerKey> logged_taken_over_;
   std::set<std::string> logged_health_problems_;
   struct DriftLog {

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "proxy/cli/select.h"
 #include "proxy/cli/version.h"
+#include "proxy/daemon/log_rpc.h"
 #include "proxy/inspect/describe_drain.h"
 #include "proxy/inspect/read_differences.h"
 #include "watcher/feed/proto_time.h"
@@ -122,6 +123,13 @@ v1::VirtualServer ToMessage(const ipvs::VirtualServer& server, const Index& inde
     if (statistics) EncodeStatistics(real.statistics, added->mutable_statistics());
   }
   return message;
+}
+
+// Kernels without this setting always estimate.
+bool IsEstimationOff() {
+  std::ifstream file("/proc/sys/net/ipv4/vs/run_estimation");
+  std::string value;
+  return std::getline(file, value) && value == "0";
 }
 
 // A reading of the whole table costs about as much per virtual server as readings of single ones.
@@ -375,6 +383,7 @@ grpc::Status InspectService::Status(grpc::ServerContext* /*context*/,
   if (struct stat net{}; stat("/proc/self/ns/net", &net) == 0) {
     response->set_network_namespace(net.st_ino);
   }
+  response->set_estimation_off(IsEstimationOff());
   return grpc::Status::OK;
 }
 
@@ -441,6 +450,12 @@ grpc::Status InspectService::EndDrains(grpc::ServerContext* /*context*/,
   if (!ended.ok()) return ToGrpc(ended.status());
   response->set_ended(static_cast<uint32_t>(*ended));
   return grpc::Status::OK;
+}
+
+grpc::Status InspectService::LogLevel(grpc::ServerContext* /*context*/,
+                                      const v1::LogLevelRequest* request,
+                                      v1::LogLevelResponse* response) {
+  return AnswerLogLevel(log_, *request, *response);
 }
 
 std::string ReadKernelTableTitle() {

@@ -12,6 +12,7 @@
 #include "fairlead/v1/inspect.grpc.pb.h"
 #include "ipvs/table.h"
 #include "proxy/agent/report.h"
+#include "proxy/daemon/log_control.h"
 #include "proxy/explain/explain.h"
 #include "proxy/health/node_health.h"
 #include "proxy/inspect/difference.h"
@@ -40,7 +41,7 @@ struct InspectEnvironment {
 };
 
 // Thread-safe. Reads the kernel by a socket of its own for each call, so that programming does not
-// wait for an inspection.
+// wait for an inspection. The level of the default logger is in its hands from the start on.
 class InspectService final : public v1::Inspect::Service {
  public:
   explicit InspectService(InspectEnvironment environment);
@@ -57,9 +58,12 @@ class InspectService final : public v1::Inspect::Service {
                       grpc::ServerWriter<v1::Drain>* writer) override;
   grpc::Status EndDrains(grpc::ServerContext* context, const v1::EndDrainsRequest* request,
                          v1::EndDrainsResponse* response) override;
+  grpc::Status LogLevel(grpc::ServerContext* context, const v1::LogLevelRequest* request,
+                        v1::LogLevelResponse* response) override;
 
  private:
   const InspectEnvironment environment_;
+  LogControl log_;
 };
 
 // "IP Virtual Server version 1.2.1 (size=4096)", or without version and size where

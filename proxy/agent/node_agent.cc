@@ -44,6 +44,7 @@
 #include "watcher/feed/feed_mailbox.h"
 #include "watcher/feed/picture_file.h"
 #include "watcher/feed/picture_saver.h"
+#include "watcher/log_object.h"
 
 namespace fairlead {
 namespace {
@@ -58,7 +59,8 @@ class DrainKeeper {
     if (path_.empty()) return {};
     auto drains = LoadDrains(path_);
     if (drains.ok()) return *std::move(drains);
-    spdlog::error("{}; drains begin anew", std::string(drains.status().message()));
+    LogAbout(spdlog::level::err, FileObject(path_),
+             absl::StrCat(drains.status().message(), "; drains begin anew"));
     return {};
   }
 
@@ -66,9 +68,13 @@ class DrainKeeper {
     if (path_.empty()) return true;
     const absl::Status saved = SaveDrains(path_, drains);
     if (!saved.ok() && !failing_) {
-      spdlog::error("{}; after a restart drains would begin anew", std::string(saved.message()));
+      LogAbout(spdlog::level::err, FileObject(path_),
+               absl::StrCat(saved.message(), "; after a restart drains would begin anew"));
     }
-    if (saved.ok() && failing_) spdlog::info("drains are kept again");
+    if (saved.ok() && failing_) {
+      LogAbout(spdlog::level::info, FileObject(path_),
+               absl::StrCat("drains ", path_, ": kept again"));
+    }
     failing_ = !saved.ok();
     return saved.ok();
   }
@@ -157,10 +163,10 @@ std::optional<SavedPicture> ReadSavedPicture(const std::string& path) {
   absl::StatusOr<SavedPicture> picture = LoadPicture(path);
   if (picture.ok()) return *std::move(picture);
   if (absl::IsNotFound(picture.status())) return std::nullopt;
-  spdlog::error("{}", std::string(picture.status().message()));
+  LogAbout(spdlog::level::err, FileObject(path), picture.status().message());
   if (absl::IsDataLoss(picture.status()) || absl::IsFailedPrecondition(picture.status())) {
     if (absl::Status aside = SetAside(path); !aside.ok()) {
-      spdlog::error("{}", std::string(aside.message()));
+      LogAbout(spdlog::level::err, FileObject(path), aside.message());
     }
   }
   return std::nullopt;

@@ -31,6 +31,7 @@ void AddDrainCommand(CLI::App& app, Run& run);
 void AddDoctorCommand(CLI::App& app, Run& run);
 void AddWatcherCommand(CLI::App& app, Run& run);
 void AddCleanupCommand(CLI::App& app, Run& run);
+void AddLogLevelCommand(CLI::App& app, Run& run);
 // `completion` and `man`, of all that `app` has when they run.
 void AddShellCommands(CLI::App& app, Run& run);
 

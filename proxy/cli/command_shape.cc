@@ -67,6 +67,8 @@ CommandShape ShapeNamed(const CLI::App& app, const std::string& name) {
     if (option->get_positional()) {
       const std::string word = ArgumentOf(*option);
       arguments.push_back(option->get_required() ? word : absl::StrCat("[", word, "]"));
+      const std::vector<std::string> choices = ChoicesOf(*option);
+      shape.argument_choices.insert(shape.argument_choices.end(), choices.begin(), choices.end());
     }
     if (!option->get_lnames().empty() || !option->get_snames().empty()) {
       shape.flags.push_back(ShapeOfFlag(*option));

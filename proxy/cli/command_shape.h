@@ -27,6 +27,8 @@ struct CommandShape {
   std::string description;
   std::string footer;
   std::string arguments;  // "[SELECTOR...]"; empty: it takes none.
+  // What the arguments may be, where that is a choice of words.
+  std::vector<std::string> argument_choices;
   std::vector<FlagShape> flags;
   std::vector<CommandShape> commands;
 };

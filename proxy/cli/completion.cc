@@ -55,6 +55,7 @@ std::string BashCompletion(const CommandShape& program) {
   for (const CommandShape* command : AllOf(program)) {
     const std::string path = PathOf(program, *command);
     std::vector<std::string> words = CommandNames(*command);
+    words.insert(words.end(), command->argument_choices.begin(), command->argument_choices.end());
     for (const FlagShape& flag : command->flags) {
       words.insert(words.end(), flag.names.begin(), flag.names.end());
       if (flag.value.empty()) continue;
@@ -118,6 +119,10 @@ std::string ZshCompletion(const CommandShape& program) {
         lines.push_back(Quote(absl::StrCat("*", name, "[", brief(flag.description), "]", value)));
       }
     }
+    if (!command->argument_choices.empty()) {
+      lines.push_back(
+          Quote(absl::StrCat("*: :(", absl::StrJoin(command->argument_choices, " "), ")")));
+    }
     if (!command->commands.empty()) {
       lines.push_back("'1: :->command'");
       lines.push_back("'*:: :->words'");
@@ -162,6 +167,10 @@ std::string FishCompletion(const CommandShape& program) {
     for (const CommandShape& child : command->commands) {
       absl::StrAppend(&text, begin, " -a ", LastWord(child.name), " -d ",
                       Quote(Brief(child.description)), "\n");
+    }
+    if (!command->argument_choices.empty()) {
+      absl::StrAppend(&text, begin, " -a ", Quote(absl::StrJoin(command->argument_choices, " ")),
+                      "\n");
     }
     for (const FlagShape& flag : command->flags) {
       absl::StrAppend(&text, begin);

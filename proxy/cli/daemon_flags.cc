@@ -28,7 +28,8 @@ void AddDaemonFlags(CLI::App& command, DaemonFlags& flags, const std::string& gr
       ->group(group);
   command
       .add_option("--log-format", flags.log_format,
-                  "text, or json: an object in a line, with time, level and message")
+                  "text, or json: an object in a line, with time, level, message and, where it is "
+                  "about one, object")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str()
       ->group(group);

@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
   fairlead::AddDrainCommand(app, run);
   fairlead::AddDoctorCommand(app, run);
   fairlead::AddTopCommand(app, run);
+  fairlead::AddLogLevelCommand(app, run);
   fairlead::AddVersionCommand(app, run);
   fairlead::AddShellCommands(app, run);
   fairlead::AddExitCodes(app);

@@ -6,16 +6,28 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "proxy/cli/json_time.h"
+#include "proxy/cli/table.h"
 #include "watcher/feed/feed_codec.h"
 #include "watcher/feed/proto_time.h"
 
 namespace fairlead {
 namespace {
 
-const char* StateOf(const v1::FeedNode& node) {
-  if (node.has_left()) return "gone";
-  if (!node.has_acked()) return "new";
-  return DecodeDuration(node.behind()) > absl::ZeroDuration() ? "behind" : "current";
+constexpr char kGone[] = "gone";
+constexpr char kNew[] = "new";
+constexpr char kBehind[] = "behind";
+constexpr char kCurrent[] = "current";
+
+absl::string_view StateOf(const v1::FeedNode& node) {
+  if (node.has_left()) return kGone;
+  if (!node.has_acked()) return kNew;
+  return DecodeDuration(node.behind()) > absl::ZeroDuration() ? kBehind : kCurrent;
+}
+
+Tone ToneOf(absl::string_view state) {
+  if (state == kCurrent) return Tone::kGood;
+  if (state == kBehind) return Tone::kWarning;
+  return state == kGone ? Tone::kFaint : Tone::kPlain;
 }
 
 // Short, for a column: two digits or more of the unit that fits.
@@ -37,17 +49,36 @@ std::string FormatFailedObject(const v1::Failure& failure) {
   return object.ok() ? object->Format() : "?";
 }
 
+std::vector<Cell> MakeRow(const v1::FeedNode& node, absl::Time now, bool wide) {
+  const absl::string_view state = StateOf(node);
+  const absl::Duration behind = DecodeDuration(node.behind());
+  const absl::Time since = DecodeTime(node.has_left() ? node.left() : node.connected());
+  std::vector<Cell> row = {
+      node.node_name(),
+      {std::string(state), ToneOf(state)},
+      absl::StrCat(node.acked_revision()),
+      behind > absl::ZeroDuration() ? FormatShort(behind) : "",
+      node.has_acked() ? FormatShort(DecodeDuration(node.programming_time())) : "",
+      {absl::StrCat(node.failure_count()), node.failure_count() > 0 ? Tone::kBad : Tone::kPlain},
+      FormatShort(std::max(now - since, absl::ZeroDuration())),
+      node.peer()};
+  if (wide) {
+    row.emplace_back(absl::StrCat(node.sent_revision()));
+    row.emplace_back(node.agent());
+  }
+  return row;
+}
+
 }  // namespace
 
 std::string FormatNodesText(const v1::WatchStatusResponse& watcher,
-                            const std::vector<v1::FeedNode>& nodes, absl::Time now) {
+                            const std::vector<v1::FeedNode>& nodes, absl::Time now, bool wide,
+                            bool color) {
   int connected = 0;
   int current = 0;
-  size_t width = 4;
   for (const v1::FeedNode& node : nodes) {
     if (!node.has_left()) ++connected;
-    if (StateOf(node) == std::string("current")) ++current;
-    width = std::max(width, node.node_name().size());
+    if (StateOf(node) == kCurrent) ++current;
   }
   std::string text = absl::StrFormat(
       "revision %d, %d objects%s; %d nodes connected, %d of them current\n",
@@ -58,19 +89,14 @@ std::string FormatNodesText(const v1::WatchStatusResponse& watcher,
     absl::StrAppend(&text, resource.resource(), " are not watched: ",
                     resource.last_error().empty() ? "no answer yet" : resource.last_error(), "\n");
   }
-  const int name_width = static_cast<int>(width);
-  absl::StrAppendFormat(&text, "%-*s %-8s %10s %8s %8s %8s %6s %s\n", name_width, "NODE", "STATE",
-                        "ACKED", "BEHIND", "TOOK", "FAILING", "SINCE", "PEER");
-  for (const v1::FeedNode& node : nodes) {
-    const absl::Duration behind = DecodeDuration(node.behind());
-    const absl::Time since = DecodeTime(node.has_left() ? node.left() : node.connected());
-    absl::StrAppendFormat(
-        &text, "%-*s %-8s %10d %8s %8s %8d %6s %s\n", name_width, node.node_name(), StateOf(node),
-        node.acked_revision(), behind > absl::ZeroDuration() ? FormatShort(behind) : "-",
-        node.has_acked() ? FormatShort(DecodeDuration(node.programming_time())) : "-",
-        node.failure_count(), FormatShort(std::max(now - since, absl::ZeroDuration())),
-        node.peer());
-  }
+  constexpr Alignment kRight = Alignment::kRight;
+  std::vector<Column> columns = {{"NODE"},           {"STATE"},        {"ACKED", kRight},
+                                 {"BEHIND", kRight}, {"TOOK", kRight}, {"FAILING", kRight},
+                                 {"SINCE", kRight},  {"PEER"}};
+  if (wide) columns.insert(columns.end(), {{"SENT", kRight}, {"AGENT"}});
+  Table table(std::move(columns), color);
+  for (const v1::FeedNode& node : nodes) table.AddRow(MakeRow(node, now, wide));
+  text += table.Take();
   for (const v1::FeedNode& node : nodes) {
     for (const v1::Failure& failure : node.failures()) {
       absl::StrAppend(&text, node.node_name(), ": ", FormatFailedObject(failure), ": ",
@@ -80,14 +106,14 @@ std::string FormatNodesText(const v1::WatchStatusResponse& watcher,
   return text;
 }
 
-std::string FormatNodesJson(const v1::WatchStatusResponse& watcher,
-                            const std::vector<v1::FeedNode>& nodes) {
-  nlohmann::ordered_json document = {{"version", watcher.version()},
-                                     {"epoch", watcher.epoch()},
-                                     {"headRevision", watcher.head_revision()},
-                                     {"complete", watcher.complete()},
-                                     {"objects", watcher.objects()}};
-  document["resources"] = nlohmann::ordered_json::array();
+std::string FormatNodesDocument(const v1::WatchStatusResponse& watcher,
+                                const std::vector<v1::FeedNode>& nodes, Output output) {
+  Document document = {{"version", watcher.version()},
+                       {"epoch", watcher.epoch()},
+                       {"headRevision", watcher.head_revision()},
+                       {"complete", watcher.complete()},
+                       {"objects", watcher.objects()}};
+  document["resources"] = Document::array();
   for (const v1::SourceResource& resource : watcher.resources()) {
     document["resources"].push_back({{"resource", resource.resource()},
                                      {"listed", resource.listed()},
@@ -96,11 +122,11 @@ std::string FormatNodesJson(const v1::WatchStatusResponse& watcher,
                                      {"invalidObjects", resource.invalid_objects()},
                                      {"lastError", resource.last_error()}});
   }
-  document["nodes"] = nlohmann::ordered_json::array();
+  document["nodes"] = Document::array();
   for (const v1::FeedNode& node : nodes) {
-    nlohmann::ordered_json entry = {
+    Document entry = {
         {"node", node.node_name()},
-        {"state", StateOf(node)},
+        {"state", std::string(StateOf(node))},
         {"agent", node.agent()},
         {"peer", node.peer()},
         {"ackedRevision", node.acked_revision()},
@@ -114,14 +140,14 @@ std::string FormatNodesJson(const v1::WatchStatusResponse& watcher,
       entry["left"] = nullptr;
     }
     entry["failureCount"] = node.failure_count();
-    entry["failures"] = nlohmann::ordered_json::array();
+    entry["failures"] = Document::array();
     for (const v1::Failure& failure : node.failures()) {
       entry["failures"].push_back(
           {{"object", FormatFailedObject(failure)}, {"message", failure.message()}});
     }
     document["nodes"].push_back(std::move(entry));
   }
-  return document.dump(2) + "\n";
+  return FormatDocument(document, output);
 }
 
 }  // namespace fairlead

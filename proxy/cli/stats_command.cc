@@ -44,6 +44,10 @@ int Stats(const StatsFlags& flags) {
   if (!listing.ok()) return FailToAsk(flags.command, flags.socket, listing.status());
   std::fputs(Format(flags, *listing).c_str(), stdout);
   TellReservations(flags.command, listing->status);
+  if (const std::string missing = DescribeMissingRates(listing->status);
+      flags.counting == Counting::kRates && !missing.empty()) {
+    std::fprintf(stderr, "fairlead %s: %s\n", flags.command, missing.c_str());
+  }
   return TellComplaints(flags.command, selection->Complain(selection->FindIn(listing->servers)));
 }
 

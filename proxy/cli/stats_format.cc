@@ -68,6 +68,11 @@ void AddNumberFields(const v1::Statistics& statistics, Counting counting, Docume
 
 }  // namespace
 
+std::string DescribeMissingRates(const v1::StatusResponse& status) {
+  if (!status.estimation_off()) return "";
+  return "rates are 0: net.ipv4.vs.run_estimation is 0 on this node";
+}
+
 std::string FormatStatsText(const v1::StatusResponse& status,
                             const std::vector<v1::VirtualServer>& servers, Counting counting,
                             bool exact) {

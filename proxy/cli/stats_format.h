@@ -13,6 +13,9 @@ namespace fairlead {
 // Totals since the kernel's entries were made, or rates per second.
 enum class Counting { kTotals, kRates };
 
+// Why the kernel has no rates to show; empty: it has.
+std::string DescribeMissingRates(const v1::StatusResponse& status);
+
 // As `ipvsadm -L -n --stats` and `--rate` print it, with `exact` as with `--exact`; names as in
 // FormatListText.
 std::string FormatStatsText(const v1::StatusResponse& status,

@@ -11,6 +11,7 @@
 #include "proxy/cli/command.h"
 #include "proxy/cli/inspect_client.h"
 #include "proxy/cli/select_flags.h"
+#include "proxy/cli/stats_format.h"
 #include "proxy/cli/terminal.h"
 #include "proxy/cli/top_view.h"
 
@@ -47,6 +48,9 @@ int ShowOnce(const Listing& listing, TopState state) {
   // The keys are of no use here.
   screen.pop_back();
   for (const TopLine& line : screen) std::printf("%s\n", line.text.c_str());
+  if (const std::string missing = DescribeMissingRates(listing.status); !missing.empty()) {
+    std::fprintf(stderr, "fairlead %s: %s\n", kCommand, missing.c_str());
+  }
   return kExitOk;
 }
 
@@ -59,7 +63,8 @@ int Watch(const TopFlags& flags, const v1::ListRequest& request, absl::Duration 
   std::vector<TopService> services = SumUp(listing.servers);
   while (!state.quit) {
     const TopScreen screen = Terminal::Size();
-    terminal.Draw(RenderTop(listing.status, services, screen, asked, problem, state));
+    const std::string told = problem.empty() ? DescribeMissingRates(listing.status) : problem;
+    terminal.Draw(RenderTop(listing.status, services, screen, asked, told, state));
     if (const auto key = Terminal::ReadKey(next - absl::Now())) {
       HandleKey(key->first, key->second, screen.height / 2, state);
       continue;

@@ -228,7 +228,8 @@ std::vector<TopLine> RenderTop(const v1::StatusResponse& status,
   };
   add(absl::StrCat("fairlead top  ", status.node_name(), "  revision ", status.revision(), "  ",
                    absl::FormatTime("%H:%M:%S", now, absl::LocalTimeZone()), "  ", chosen.size(),
-                   " ports of Services", state.paused ? "  paused" : ""),
+                   chosen.size() == 1 ? " port of Services" : " ports of Services",
+                   state.paused ? "  paused" : ""),
       Tone::kPlain, false);
   if (problem.empty()) {
     add(absl::StrCat(FormatShort(total.connections_per_second), " connections/s  ",

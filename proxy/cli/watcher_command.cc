@@ -13,8 +13,11 @@
 #include "proxy/cli/daemon_flags.h"
 #include "proxy/cli/feed_flags.h"
 #include "proxy/cli/inspect_client.h"
+#include "proxy/cli/log_level_command.h"
 #include "proxy/cli/nodes_format.h"
+#include "proxy/cli/output.h"
 #include "proxy/cli/source_flags.h"
+#include "proxy/cli/table.h"
 #include "proxy/watch/watcher_daemon.h"
 
 namespace fairlead {
@@ -38,7 +41,7 @@ struct WatcherFlags {
 
 struct NodesFlags {
   std::string socket = kDefaultWatcherSocket;
-  std::string output = "text";
+  OutputFlags output;
 };
 
 int Fail(const absl::Status& status, int exit_code) {
@@ -92,9 +95,13 @@ int Watch(const WatcherFlags& flags) {
   return kExitOk;
 }
 
+std::unique_ptr<v1::Watch::Stub> ConnectToWatcher(const std::string& socket) {
+  return v1::Watch::NewStub(
+      grpc::CreateChannel(absl::StrCat("unix:", socket), grpc::InsecureChannelCredentials()));
+}
+
 int Nodes(const NodesFlags& flags) {
-  const auto stub = v1::Watch::NewStub(
-      grpc::CreateChannel(absl::StrCat("unix:", flags.socket), grpc::InsecureChannelCredentials()));
+  const auto stub = ConnectToWatcher(flags.socket);
   v1::WatchStatusResponse watcher;
   const auto status_context = AskContext();
   grpc::Status status = stub->WatchStatus(status_context.get(), {}, &watcher);
@@ -111,9 +118,11 @@ int Nodes(const NodesFlags& flags) {
                                                     status.error_message())),
                 kExitFailure);
   }
-  const absl::Time now = absl::Now();
-  std::fputs((flags.output == "json" ? FormatNodesJson(watcher, nodes)
-                                     : FormatNodesText(watcher, nodes, now))
+  const Output output = flags.output.output();
+  const bool wide = output == Output::kWide;
+  std::fputs((wide || output == Output::kText
+                  ? FormatNodesText(watcher, nodes, absl::Now(), wide, StdoutWantsColor())
+                  : FormatNodesDocument(watcher, nodes, output))
                  .c_str(),
              stdout);
   return kExitOk;
@@ -125,9 +134,7 @@ void AddNodesCommand(CLI::App& watcher, Run& run) {
   auto flags = std::make_shared<NodesFlags>();
   command->add_option("--socket", flags->socket, "The watcher's Unix socket")
       ->capture_default_str();
-  command->add_option("-o,--output", flags->output, "text or json")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  AddOutputFlags(*command, {"text", "wide", "json", "yaml"}, flags->output);
   command->callback([flags, &run] { run = [flags] { return Nodes(*flags); }; });
 }
 
@@ -179,6 +186,15 @@ void AddWatcherCommand(CLI::App& app, Run& run) {
   AddDaemonFlags(*command, flags->daemon, "Watcher");
   command->require_subcommand(0, 1);
   AddNodesCommand(*command, run);
+  AddLogLevelCommand(*command, run,
+                     {.command = "watcher log-level",
+                      .role = "watcher",
+                      .socket = kDefaultWatcherSocket,
+                      .ask = [](const std::string& socket, const v1::LogLevelRequest& request,
+                                v1::LogLevelResponse* response) {
+                        return ConnectToWatcher(socket)->LogLevel(AskContext().get(), request,
+                                                                  response);
+                      }});
   // CLI11 calls the subcommand's first, and this one as well.
   command->callback([flags, command, &run] {
     if (!command->get_subcommands().empty()) return;

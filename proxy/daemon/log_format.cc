@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "watcher/log_object.h"
 
 namespace fairlead {
 namespace {
@@ -12,11 +13,14 @@ class JsonLogFormatter : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) override {
     const auto level = spdlog::level::to_string_view(message.level);
-    const nlohmann::ordered_json fields = {
+    nlohmann::ordered_json fields = {
         {"time", absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::FromChrono(message.time),
                                   absl::UTCTimeZone())},
-        {"level", std::string(level.data(), level.size())},
-        {"message", std::string(message.payload.data(), message.payload.size())}};
+        {"level", std::string(level.data(), level.size())}};
+    if (const absl::string_view object = ObjectOf(message); !object.empty()) {
+      fields["object"] = std::string(object);
+    }
+    fields["message"] = std::string(message.payload.data(), message.payload.size());
     const std::string text =
         fields.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     line.append(text.data(), text.data() + text.size());

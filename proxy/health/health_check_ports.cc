@@ -124,16 +124,23 @@ std::pair<ObjectName, HealthCheckPorts::Endpoints> HealthCheckPorts::OwnerOf(uin
 
 std::vector<std::string> HealthCheckPorts::Problems() const {
   std::vector<std::string> problems;
+  for (auto& [problem, service] : ServicesWithProblems()) problems.push_back(problem);
+  return problems;
+}
+
+std::map<std::string, ObjectName> HealthCheckPorts::ServicesWithProblems() const {
+  std::map<std::string, ObjectName> problems;
   for (const auto& [place, reason] : retries_.Reasons()) {
-    problems.push_back(Problem(OwnerOf(place.second).first, reason));
+    const ObjectName owner = OwnerOf(place.second).first;
+    problems.emplace(Problem(owner, reason), owner);
   }
   for (const auto& [service, port] : ports_) {
     const ObjectName owner = OwnerOf(port).first;
     if (owner == service) continue;
-    problems.push_back(Problem(service, absl::StrCat("port ", port, " belongs to Service ",
-                                                     owner.Format(), ", whose name sorts first")));
+    problems.emplace(Problem(service, absl::StrCat("port ", port, " belongs to Service ",
+                                                   owner.Format(), ", whose name sorts first")),
+                     service);
   }
-  std::sort(problems.begin(), problems.end());
   return problems;
 }
 

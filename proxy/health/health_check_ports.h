@@ -57,6 +57,8 @@ class HealthCheckPorts {
   // "Service shop/cart, healthCheckNodePort: cannot listen on 10.0.0.1:30000: Address already in
   // use", or "… port 30000 belongs to Service shop/a, whose name sorts first". Sorted.
   std::vector<std::string> Problems() const;
+  // The same, each with its Service.
+  std::map<std::string, ObjectName> ServicesWithProblems() const;
 
  private:
   using Place = std::pair<IpAddress, uint16_t>;

@@ -152,6 +152,18 @@ struct AgentMetrics::Impl {
   Counter& ipvs_writes = writes.Add({{"kind", "ipvs"}});
   Counter& element_writes = writes.Add({{"kind", "element"}});
   Counter& route_writes = writes.Add({{"kind", "route"}});
+  Counter& drains_started =
+      CounterFamily(registry, "fairlead_drains_started_total",
+                    "Real servers that began to drain, or went on with it after a restart.")
+          .Add({});
+  prometheus::Family<Counter>& drains_ended = CounterFamily(
+      registry, "fairlead_drains_ended_total", "Real servers that drain no more, by why.");
+  Counter& drains_idle = drains_ended.Add({{"reason", "idle"}});
+  Counter& drains_timeout = drains_ended.Add({{"reason", "timeout"}});
+  Counter& drains_at_once = drains_ended.Add({{"reason", "at_once"}});
+  Counter& drains_command = drains_ended.Add({{"reason", "command"}});
+  Counter& drains_returned = drains_ended.Add({{"reason", "returned"}});
+  Counter& drains_gone = drains_ended.Add({{"reason", "gone"}});
   prometheus::Family<Counter>& repairs =
       CounterFamily(registry, "fairlead_repairs_total",
                     "What others had changed in the kernel and Fairlead has put right, by kind.");
@@ -309,6 +321,17 @@ void AgentMetrics::SetKernelWrites(const KernelWrites& totals) {
   SetTotal(impl_->ipvs_writes, totals.ipvs);
   SetTotal(impl_->element_writes, totals.elements);
   SetTotal(impl_->route_writes, totals.routes);
+}
+
+void AgentMetrics::SetDrains(const DrainTotals& totals) {
+  std::lock_guard lock(impl_->mutex);
+  SetTotal(impl_->drains_started, totals.started);
+  SetTotal(impl_->drains_idle, totals.idle);
+  SetTotal(impl_->drains_timeout, totals.timeout);
+  SetTotal(impl_->drains_at_once, totals.at_once);
+  SetTotal(impl_->drains_command, totals.command);
+  SetTotal(impl_->drains_returned, totals.returned);
+  SetTotal(impl_->drains_gone, totals.gone);
 }
 
 void AgentMetrics::SetHealthCheckPortProblems(int problems) {

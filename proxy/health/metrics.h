@@ -32,6 +32,20 @@ struct KernelWrites {
   friend bool operator==(const KernelWrites&, const KernelWrites&) = default;
 };
 
+// Real servers that are no longer wanted, since the agent's start: those that have begun to drain,
+// and of these the ones that no longer do, by why.
+struct DrainTotals {
+  uint64_t started = 0;
+  uint64_t idle = 0;
+  uint64_t timeout = 0;
+  uint64_t at_once = 0;
+  uint64_t command = 0;
+  uint64_t returned = 0;
+  uint64_t gone = 0;
+
+  friend bool operator==(const DrainTotals&, const DrainTotals&) = default;
+};
+
 // What the agent has in the kernel, and whose it is.
 struct TableSizes {
   size_t services = 0;
@@ -93,6 +107,7 @@ class AgentMetrics {
   void SetTableSizes(const TableSizes& sizes);
   void SetFeed(const FeedFreshness& feed, absl::Time now);
   void SetKernelWrites(const KernelWrites& totals);
+  void SetDrains(const DrainTotals& totals);
   void SetHealthCheckPortProblems(int problems);
   void SetConntrackFlowsDeleted(uint64_t total);
 

@@ -1,6 +1,13 @@
 #include "proxy/metrics/operation_counts.h"
 
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "proxy/metrics/exposition.h"
 
@@ -92,6 +99,20 @@ bool IsExpected(absl::StatusCode code) {
   }
 }
 
+// Of changes that are made together; what a whole table is made of would keep the loop busy.
+constexpr size_t kMaxTold = 1000;
+
+// At debug, `format` gives the change and what came of it.
+void Tell(size_t changes,
+          absl::FunctionRef<std::pair<std::string, absl::Status>(size_t index)> format) {
+  if (!spdlog::should_log(spdlog::level::debug)) return;
+  for (size_t i = 0; i < std::min(changes, kMaxTold); ++i) {
+    const auto [change, status] = format(i);
+    spdlog::debug("kernel: {}{}", change, status.ok() ? "" : absl::StrCat(": ", status.ToString()));
+  }
+  if (changes > kMaxTold) spdlog::debug("kernel: and {} more", changes - kMaxTold);
+}
+
 }  // namespace
 
 void OperationCounts::CountOperation(Kind kind, uint64_t count) {
@@ -142,6 +163,7 @@ std::vector<absl::Status> CountingTable::Apply(absl::Span<const ipvs::Operation>
   for (const absl::Status& status : statuses) {
     counts_.CountError(OperationCounts::Table::kIpvs, status);
   }
+  Tell(statuses.size(), [&](size_t i) { return std::pair(operations[i].Format(), statuses[i]); });
   return statuses;
 }
 
@@ -149,6 +171,8 @@ absl::StatusOr<bool> CountingFirewall::EnsureRuleset(const std::string& ruleset)
   absl::StatusOr<bool> loaded = firewall_.EnsureRuleset(ruleset);
   if (!loaded.ok() || *loaded) counts_.CountOperation(OperationCounts::Kind::kLoadRuleset);
   counts_.CountError(OperationCounts::Table::kFirewall, loaded.status());
+  Tell(!loaded.ok() || *loaded ? 1 : 0,
+       [&](size_t) { return std::pair(std::string("load the ruleset"), loaded.status()); });
   return loaded;
 }
 
@@ -160,6 +184,11 @@ absl::Status CountingFirewall::Apply(absl::Span<const ElementChange> changes) {
                                : OperationCounts::Kind::kDeleteElement);
   }
   counts_.CountError(OperationCounts::Table::kFirewall, status);
+  Tell(changes.size(), [&](size_t i) {
+    const bool adds = changes[i].verb == ElementChange::Verb::kAdd;
+    return std::pair(
+        absl::StrCat(adds ? "add" : "delete", " element ", changes[i].element.Format()), status);
+  });
   return status;
 }
 
@@ -173,6 +202,12 @@ std::vector<absl::Status> CountingRoutes::Apply(absl::Span<const RouteChange> ch
   for (const absl::Status& status : statuses) {
     counts_.CountError(OperationCounts::Table::kRoutes, status);
   }
+  Tell(statuses.size(), [&](size_t i) {
+    const bool puts = changes[i].verb == RouteChange::Verb::kPut;
+    return std::pair(
+        absl::StrCat(puts ? "put" : "delete", " route ", changes[i].route.vip.Format()),
+        statuses[i]);
+  });
   return statuses;
 }
 

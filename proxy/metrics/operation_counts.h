@@ -1,4 +1,5 @@
-// Counts what is written to the kernel, by kind and by error, on its way there.
+// Counts what is written to the kernel, by kind and by error, on its way there, and tells it in the
+// log, at debug.
 #pragma once
 
 #include <array>

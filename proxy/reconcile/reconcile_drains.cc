@@ -195,7 +195,7 @@ void Reconciler::FinishDrains(absl::Time now) {
   for (size_t i = 0; i < operations.size(); ++i) {
     // Otherwise it stays a drain, and is tried again.
     if (results[i].ok()) {
-      drains_.Erase(operations[i].virtual_server, operations[i].real_server);
+      drains_.Erase(operations[i].virtual_server, operations[i].real_server, now);
     }
   }
   for (const VirtualServerKey& key : looked_at) {

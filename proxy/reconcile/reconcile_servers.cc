@@ -124,7 +124,7 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
     if (want != nullptr) {
       KeepHeld(*want, diff);
       for (const PlannedRealServer& real : want->real_servers) {
-        drains_.ForgetRestored(key, real.key);
+        drains_.NoteWanted(key, real.key);
       }
     }
     operations.insert(operations.end(), diff.operations.begin(), diff.operations.end());

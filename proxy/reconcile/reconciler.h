@@ -166,6 +166,8 @@ class Reconciler {
   std::vector<DrainingServer> Draining() const { return drains_.List(); }
   // Another number after every change of Draining.
   uint64_t drains_version() const { return drains_.version(); }
+  // Since this Reconciler was made; drains of a former run that are gone on with have started, too.
+  const DrainCounts& drain_counts() const { return drains_.counts(); }
   // Virtual servers that nobody wants and that still have connections, sorted.
   std::vector<ipvs::VirtualServerKey> Retiring() const;
   // Virtual servers that this cycle of the audit still has to read.

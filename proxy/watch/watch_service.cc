@@ -1,6 +1,7 @@
 #include "proxy/watch/watch_service.h"
 
 #include "proxy/cli/version.h"
+#include "proxy/daemon/log_rpc.h"
 #include "watcher/feed/feed_codec.h"
 #include "watcher/feed/proto_time.h"
 
@@ -67,6 +68,12 @@ grpc::Status WatchService::WatchStatus(grpc::ServerContext* /*context*/,
     added->set_last_error(EncodeText(resource.last_error));
   }
   return grpc::Status::OK;
+}
+
+grpc::Status WatchService::LogLevel(grpc::ServerContext* /*context*/,
+                                    const v1::LogLevelRequest* request,
+                                    v1::LogLevelResponse* response) {
+  return AnswerLogLevel(log_, *request, *response);
 }
 
 }  // namespace fairlead

@@ -14,6 +14,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "watcher/log_object.h"
 
 namespace fairlead {
 namespace {
@@ -61,7 +62,8 @@ class TlsFollower {
     }
     const bool failed = !std::exchange(last_error_, absl::OkStatus()).ok();
     if (!*changed && !failed) return;
-    spdlog::info("TLS: the certificate {} was read again", certificate_);
+    LogAbout(spdlog::level::info, FileObject(certificate_),
+             absl::StrCat("TLS: the certificate ", certificate_, " was read again"));
     reload_.on_change(absl::OkStatus());
   }
 

@@ -67,7 +67,9 @@ class FeedServer::Core final : public JournalListener, public SubscriberOwner {
     std::unique_lock lock(mutex_);
     if (absl::Status refused = MayAccept(); !refused.ok()) {
       lock.unlock();
-      if (!absl::IsUnavailable(refused)) options_.on_fault(refused);
+      if (!absl::IsUnavailable(refused)) {
+        options_.on_fault({refused.code(), absl::StrCat(context.peer(), ": ", refused.message())});
+      }
       return new Refusal(refused);
     }
     auto subscriber = std::make_shared<Subscriber>(journal_, reads_, *this, context.peer(),

@@ -51,7 +51,8 @@ struct FeedServerOptions {
   std::function<void()> on_subscribers_changed = [] {};
   // An agent has carried out a revision this long after the journal had it.
   std::function<void(absl::Duration)> on_acked = [](absl::Duration) {};
-  // An agent was refused, or its stream ended for a fault of its own.
+  // An agent was refused, or its stream ended for a fault of its own; the message begins with who
+  // it is, as far as that is known: "node n1, ipv4:10.0.0.7:51234: …".
   std::function<void(const absl::Status&)> on_fault = [](const absl::Status&) {};
 };
 

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "watcher/feed/feed_codec.h"
@@ -89,19 +90,24 @@ void Subscriber::OnReadDone(bool ok) {
     Close(absl::OkStatus());
     return;
   }
-  absl::Status status;
+  absl::Status fault;
   std::optional<uint64_t> acked;
   bool go_on;
   const absl::StatusOr<v1::SubscribeRequest> request = Parse(incoming_);
   {
     std::lock_guard lock(mutex_);
     const uint64_t acked_before = status_.acked_revision;
-    status = request.ok() ? Receive(*request) : request.status();
+    const absl::Status status = request.ok() ? Receive(*request) : request.status();
     if (!status.ok() && !closing_) closing_ = status;
     go_on = !closing_;
     if (status_.acked_revision > acked_before) acked = status_.acked_revision;
+    if (!status.ok()) {
+      const std::string node = absl::CHexEscape(status_.node_name);
+      fault = {status.code(), absl::StrCat(node.empty() ? "" : absl::StrCat("node ", node, ", "),
+                                           status_.peer, ": ", status.message())};
+    }
   }
-  if (!status.ok()) owner_.OnFault(status);
+  if (!fault.ok()) owner_.OnFault(fault);
   // OnDone waits for this reaction, so the read is started in time even if another thread finishes
   // the stream meanwhile.
   if (go_on) StartRead(&incoming_);

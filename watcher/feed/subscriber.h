@@ -65,7 +65,8 @@ class SubscriberOwner {
   virtual void OnSnapshotSent(const class Subscriber& subscriber) = 0;
   // Whether the other end of a connection may call itself by this node's name.
   virtual bool MayBeNode(const grpc::AuthContext* peer, const std::string& node_name) = 0;
-  // The agent is refused, or its stream ended for a fault of its own.
+  // The agent is refused, or its stream ended for a fault of its own; the message begins with who
+  // it is.
   virtual void OnFault(const absl::Status& reason) = 0;
   // The last call; the subscriber may be deleted in it.
   virtual void OnDone(class Subscriber* subscriber) = 0;

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "watcher/feed/feed_codec.h"
+#include "watcher/log_object.h"
 
 namespace fairlead {
 
@@ -61,10 +62,12 @@ void UpdateAssembler::ReceiveBatch(const v1::Batch& batch) {
       pending_.Add(*std::move(decoded));
       continue;
     }
+    const std::optional<ObjectId> object = IdentifyChange(change);
     if (++invalid_changes_ <= kMaxLoggedChanges) {
-      spdlog::warn("feed: left out an invalid change: {}", std::string(decoded.status().message()));
+      LogAbout(spdlog::level::warn, object ? object->Format() : "",
+               absl::StrCat("feed: left out an invalid change: ", decoded.status().message()));
     }
-    pending_.AddInvalid(IdentifyChange(change));
+    pending_.AddInvalid(object);
   }
 }
 

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "watcher/log_object.h"
 
 namespace fairlead::kubernetes {
 namespace {
@@ -16,11 +18,12 @@ std::string FormatProblems(const std::vector<Problem>& problems) {
   });
 }
 
-void LogProblem(const std::string& problem, bool invalid) {
+void LogProblem(const ObjectId& id, const std::string& problem, bool invalid) {
   if (invalid) {
-    spdlog::error("kubernetes: {}; what was known of it before is kept", problem);
+    LogAbout(spdlog::level::err, id.Format(),
+             absl::StrCat("kubernetes: ", problem, "; what was known of it before is kept"));
   } else {
-    spdlog::warn("kubernetes: {}", problem);
+    LogAbout(spdlog::level::warn, id.Format(), absl::StrCat("kubernetes: ", problem));
   }
 }
 
@@ -39,7 +42,7 @@ void ObjectStore::FinishList(absl::Time now) {
   for (const auto& [id, problem] : listed_.problems) {
     const auto before = current_.problems.find(id);
     if (before != current_.problems.end() && before->second == problem) continue;
-    if (++logged <= kMaxLoggedProblems) LogProblem(problem, listed_.invalid.contains(id));
+    if (++logged <= kMaxLoggedProblems) LogProblem(id, problem, listed_.invalid.contains(id));
   }
   if (logged > kMaxLoggedProblems) {
     spdlog::warn("kubernetes: {} more {} have problems", logged - kMaxLoggedProblems,
@@ -95,7 +98,7 @@ void ObjectStore::Upsert(DecodedObject object, absl::Time now) {
   Put(std::move(object), &current_);
   const auto problem = current_.problems.find(id);
   if (problem != current_.problems.end() && problem->second != before) {
-    LogProblem(problem->second, current_.invalid.contains(id));
+    LogProblem(id, problem->second, current_.invalid.contains(id));
   }
   if (current_.invalid.contains(id)) return;
   const auto present = current_.objects.find(id);

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "watcher/log_object.h"
 
 namespace fairlead {
 namespace {
@@ -27,11 +28,8 @@ void LogNewProblems(const std::vector<Problem>& before, const std::vector<Proble
   const std::set<Problem> known(before.begin(), before.end());
   for (const Problem& problem : now) {
     if (known.count(problem) > 0) continue;
-    if (problem.severity == Severity::kError) {
-      spdlog::error("{}", problem.Format());
-    } else {
-      spdlog::warn("{}", problem.Format());
-    }
+    LogAbout(problem.severity == Severity::kError ? spdlog::level::err : spdlog::level::warn,
+             problem.object.empty() ? FileObject(problem.file) : problem.object, problem.Format());
   }
   if (now.empty() && !before.empty()) spdlog::info("the manifests have no problems any more");
 }

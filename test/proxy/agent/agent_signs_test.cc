@@ -208,5 +208,22 @@ TEST_CASE("what was written is measured, and when the last sync was") {
         Lines{R"(kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family="IPv4"} 1700000005)"});
 }
 
+TEST_CASE("drains are counted, by why they end") {
+  TestAgent test;
+  test.FeedAndPass(1, Cart());
+  REQUIRE(test.kernel.table.SetConnections(Tcp("10.96.0.1", 80), Pod("10.244.2.2"), 1, 0).ok());
+  test.FeedAndPass(2, {MakeService("shop/cart", "10.96.0.1")});
+  CHECK(test.Measured("fairlead_drains_started") == Lines{"fairlead_drains_started_total 1"});
+  test.FeedAndPass(3, Cart());
+  CHECK(test.Measured("fairlead_drains_") ==
+        Lines{R"(fairlead_drains_ended_total{reason="at_once"} 0)",
+              R"(fairlead_drains_ended_total{reason="command"} 0)",
+              R"(fairlead_drains_ended_total{reason="gone"} 0)",
+              R"(fairlead_drains_ended_total{reason="idle"} 0)",
+              R"(fairlead_drains_ended_total{reason="returned"} 1)",
+              R"(fairlead_drains_ended_total{reason="timeout"} 0)",
+              "fairlead_drains_started_total 1"});
+}
+
 }  // namespace
 }  // namespace fairlead::testing

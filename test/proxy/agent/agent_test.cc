@@ -1,7 +1,11 @@
 #include "proxy/agent/agent.h"
 
+#include <spdlog/spdlog.h>
+
 #include <catch2/catch.hpp>
 
+#include "absl/strings/str_split.h"
+#include "proxy/daemon/log_format.h"
 #include "proxy/kernel/ruleset.h"
 #include "test_agent.h"
 
@@ -475,9 +479,9 @@ TEST_CASE("failures are acknowledged with their Service, and again when they cha
   CHECK(test.TakeAcknowledgements() ==
         std::vector<Acknowledgement>{{{"epoch", 4}, absl::ZeroDuration(), {}}});
   CHECK(test.Logged("TCP 10.96.0.1:80") ==
-        Lines{"error: TCP 10.96.0.1:80: no memory; will be tried again",
-              "error: TCP 10.96.0.1:80: not permitted; will be tried again",
-              "info: TCP 10.96.0.1:80: made good"});
+        Lines{"error: Service shop/cart: TCP 10.96.0.1:80: no memory; will be tried again",
+              "error: Service shop/cart: TCP 10.96.0.1:80: not permitted; will be tried again",
+              "info: Service shop/cart: TCP 10.96.0.1:80: made good"});
 }
 
 TEST_CASE("an object of which several things fail is acknowledged once") {
@@ -542,8 +546,74 @@ TEST_CASE("a virtual server that is taken over is named in the log, once") {
   test.FeedAndPass(1, Cart());
   test.FeedAndPass(2, CartWithScheduler("lc"));
   CHECK(test.Logged("taken over") ==
-        Lines{"warning: TCP 10.96.0.1:80 was in the kernel and not Fairlead's: taken over for a "
-              "Service"});
+        Lines{"warning: TCP 10.96.0.1:80 was in the kernel and not Fairlead's: taken over for "
+              "Service shop/cart"});
+}
+
+// --- The log -------------------------------------------------------------------------------------
+
+// The lines without their times.
+Lines WithoutTimes(const Lines& lines) {
+  Lines rest;
+  for (const std::string& line : lines) rest.push_back(line.substr(line.find("\"level\"")));
+  return rest;
+}
+
+TEST_CASE("in JSON a line has its object, whatever tells of it") {
+  TestAgent test;
+  spdlog::set_formatter(MakeJsonLogFormatter());
+  test.kernel.table.FailWhen(
+      [](const ipvs::Operation& operation) { return operation.virtual_server == kCart; },
+      {absl::ResourceExhaustedError("no memory"), false});
+  test.listeners.Take(Address("192.168.1.1"), 31000);
+  std::vector<Object> objects = CartWithScheduler("xx");
+  objects.push_back(MakeService("shop/late", "10.96.0.1"));
+  objects.push_back(MakeLocalService("shop/web", "10.96.0.2", 30080, "192.0.2.7", 31000));
+  objects.push_back(MakeSlice("shop/web", {"10.244.1.2@n1"}));
+  test.kernel.table.Apply({ipvs::Operation::AddVirtualServer(Tcp("10.96.0.2", 80), {})});
+  test.FeedAndPass(1, objects);
+  CHECK(WithoutTimes(test.Logged("\"object\":\"Node n1\"")) ==
+        Lines{R"("level":"info","object":"Node n1",)"
+              R"("message":"node n1 has address 192.168.1.1"})"});
+  CHECK(
+      WithoutTimes(test.Logged("\"object\":\"Service shop/cart\"")) ==
+      Lines{R"("level":"warning","object":"Service shop/cart",)"
+            R"("message":"Service shop/cart: annotation fairlead.dev/scheduler: no scheduler )"
+            R"(\"xx\" on this node, \"rr\" is used"})",
+            R"("level":"error","object":"Service shop/cart",)"
+            R"("message":"Service shop/cart: TCP 10.96.0.1:80: no memory; will be tried again"})"});
+  CHECK(WithoutTimes(test.Logged("\"object\":\"Service shop/late\"")) ==
+        Lines{R"("level":"warning","object":"Service shop/late",)"
+              R"("message":"Service shop/late: TCP 10.96.0.1:80 belongs to Service shop/cart, )"
+              R"(of the same age and first by name"})"});
+  CHECK(WithoutTimes(test.Logged("\"object\":\"Service shop/web\"")) ==
+        Lines{R"("level":"warning","object":"Service shop/web",)"
+              R"("message":"Service shop/web, healthCheckNodePort: cannot listen on )"
+              R"(192.168.1.1:31000: Address already in use"})",
+              R"("level":"warning","object":"Service shop/web",)"
+              R"("message":"TCP 10.96.0.2:80 was in the kernel and not Fairlead's: taken over )"
+              R"(for Service shop/web"})"});
+}
+
+TEST_CASE("at debug the log has what the feed brings, but for the first picture, by object") {
+  TestAgent test;
+  spdlog::set_level(spdlog::level::debug);
+  test.FeedAndPass(1, Cart());
+  test.Put({.position = {"epoch", 2},
+            .upserts = {MakeService("shop/more", "10.96.0.2")},
+            .removals = {kCartId},
+            .received = test.now});
+  test.agent.Pass();
+  CHECK(test.Logged("revision 1: a whole picture") ==
+        Lines{"debug: revision 1: a whole picture: 2 objects that are new or have changed, 0 that "
+              "are gone"});
+  CHECK(test.Logged("revision 2: Service") ==
+        Lines{"debug: revision 2: Service shop/more is new or has changed",
+              "debug: revision 2: Service shop/cart is gone"});
+  spdlog::set_level(spdlog::level::info);
+  test.Put({.position = {"epoch", 3}, .removals = {kCartId}, .received = test.now});
+  test.agent.Pass();
+  CHECK(test.Logged("revision 3").empty());
 }
 
 }  // namespace

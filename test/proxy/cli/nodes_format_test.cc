@@ -49,15 +49,39 @@ struct World {
 
 TEST_CASE("nodes are a table, with what fails behind it") {
   const World world;
-  CHECK(FormatNodesText(world.watcher, world.nodes, kNow) ==
+  CHECK(FormatNodesText(world.watcher, world.nodes, kNow, /*wide=*/false, /*color=*/false) ==
         R"(revision 9, 12 objects; 3 nodes connected, 1 of them current
-NODE           STATE         ACKED   BEHIND     TOOK  FAILING  SINCE PEER
-n1             current           9        -   1.50ms        0     5m ipv4:10.0.0.7:51234
-node-with-name behind            7       4s   1.50ms        1     5m ipv4:10.0.0.7:51234
-n3             new               0    250ms        -        0     5m ipv4:10.0.0.7:51234
-n4             gone              5       3h   1.50ms        0     2m ipv4:10.0.0.7:51234
+NODE            STATE    ACKED  BEHIND    TOOK  FAILING  SINCE  PEER
+n1              current      9       -  1.50ms        0     5m  ipv4:10.0.0.7:51234
+node-with-name  behind       7      4s  1.50ms        1     5m  ipv4:10.0.0.7:51234
+n3              new          0   250ms       -        0     5m  ipv4:10.0.0.7:51234
+n4              gone         5      3h  1.50ms        0     2m  ipv4:10.0.0.7:51234
 node-with-name: Service shop/cart: TCP 10.96.0.1:80: no memory
 )");
+}
+
+TEST_CASE("the wide table of nodes has what was sent, and the agents' versions, too") {
+  World world;
+  world.nodes = {world.nodes[1]};
+  world.nodes[0].clear_failures();
+  CHECK(FormatNodesText(world.watcher, world.nodes, kNow, /*wide=*/true, /*color=*/false) ==
+        R"(revision 9, 12 objects; 1 nodes connected, 0 of them current
+NODE            STATE   ACKED  BEHIND    TOOK  FAILING  SINCE  PEER                 SENT  AGENT
+node-with-name  behind      7      4s  1.50ms        1     5m  ipv4:10.0.0.7:51234     9  fairlead/0.1.0
+)");
+}
+
+TEST_CASE("on a terminal colour says how a node is") {
+  World world;
+  world.nodes = {world.nodes[0], world.nodes[1]};
+  world.nodes[1].clear_failures();
+  CHECK(FormatNodesText(world.watcher, world.nodes, kNow, /*wide=*/false, /*color=*/true) ==
+        "revision 9, 12 objects; 2 nodes connected, 1 of them current\n"
+        "\033[1mNODE            STATE    ACKED  BEHIND    TOOK  FAILING  SINCE  PEER\033[0m\n"
+        "n1              \033[32mcurrent\033[0m      9       -  1.50ms        0     5m  "
+        "ipv4:10.0.0.7:51234\n"
+        "node-with-name  \033[33mbehind\033[0m       7      4s  1.50ms        "
+        "\033[31m1\033[0m     5m  ipv4:10.0.0.7:51234\n");
 }
 
 TEST_CASE("a source that does not answer is spoken of") {
@@ -70,10 +94,10 @@ TEST_CASE("a source that does not answer is spoken of") {
   nodes->set_resource("nodes");
   nodes->set_last_error("403 forbidden");
   CHECK(
-      FormatNodesText(world.watcher, {}, kNow) ==
+      FormatNodesText(world.watcher, {}, kNow, /*wide=*/false, /*color=*/false) ==
       R"(revision 9, 12 objects (the source has not given a whole picture); 0 nodes connected, 0 of them current
 nodes are not watched: 403 forbidden
-NODE STATE         ACKED   BEHIND     TOOK  FAILING  SINCE PEER
+NODE  STATE  ACKED  BEHIND  TOOK  FAILING  SINCE  PEER
 )");
 }
 
@@ -84,7 +108,7 @@ TEST_CASE("nodes as JSON") {
   services->set_resource("services");
   services->set_watching(true);
   services->set_errors(2);
-  CHECK(FormatNodesJson(world.watcher, world.nodes) == R"({
+  CHECK(FormatNodesDocument(world.watcher, world.nodes, Output::kJson) == R"({
   "version": "0.1.0",
   "epoch": "e",
   "headRevision": 9,

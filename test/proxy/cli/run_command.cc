@@ -63,6 +63,7 @@ Outcome RunCommand(const std::string& line) {
   AddStatsCommand(app, run);
   AddRatesCommand(app, run);
   AddConnectionsCommand(app, run);
+  AddLogLevelCommand(app, run);
   AddVersionCommand(app, run);
   AddDiffCommand(app, run);
   AddDrainCommand(app, run);

@@ -72,6 +72,14 @@ TEST_CASE("a number is shortened as ipvsadm shortens it") {
   for (const auto& [number, text] : kRows) CHECK(FormatLargeNumber(number) == text);
 }
 
+TEST_CASE("where the kernel estimates nothing, it is said why rates are 0") {
+  v1::StatusResponse status = MakeStatus();
+  CHECK(DescribeMissingRates(status).empty());
+  status.set_estimation_off(true);
+  CHECK(DescribeMissingRates(status) ==
+        "rates are 0: net.ipv4.vs.run_estimation is 0 on this node");
+}
+
 TEST_CASE("totals are laid out as ipvsadm --stats") {
   CHECK(FormatStatsText(MakeStatus(), MakeServers(), Counting::kTotals, /*exact=*/false) ==
         R"(IP Virtual Server version 1.2.1 (size=4096)

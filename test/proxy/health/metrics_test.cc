@@ -34,6 +34,13 @@ TEST_CASE("metrics are 0 until they are set, and there from the start") {
   CHECK(Numbers(AgentMetrics()) == Lines{
                                        "fairlead_audit_cycle_seconds 0",
                                        "fairlead_conntrack_flows_deleted_total 0",
+                                       R"(fairlead_drains_ended_total{reason="at_once"} 0)",
+                                       R"(fairlead_drains_ended_total{reason="command"} 0)",
+                                       R"(fairlead_drains_ended_total{reason="gone"} 0)",
+                                       R"(fairlead_drains_ended_total{reason="idle"} 0)",
+                                       R"(fairlead_drains_ended_total{reason="returned"} 0)",
+                                       R"(fairlead_drains_ended_total{reason="timeout"} 0)",
+                                       "fairlead_drains_started_total 0",
                                        "fairlead_feed_age_seconds 0",
                                        "fairlead_feed_connected 0",
                                        "fairlead_feed_revision 0",
@@ -76,6 +83,13 @@ TEST_CASE("metrics are what they were set to") {
   metrics.SetKernelWrites({.ipvs = 10, .elements = 20, .routes = 30});
   metrics.SetHealthCheckPortProblems(5);
   metrics.SetConntrackFlowsDeleted(6);
+  metrics.SetDrains({.started = 25,
+                     .idle = 1,
+                     .timeout = 2,
+                     .at_once = 3,
+                     .command = 4,
+                     .returned = 5,
+                     .gone = 6});
   metrics.SetAuditCycle(absl::Seconds(10));
   metrics.SetFirstSync(FirstSync::kDns, absl::Milliseconds(1500));
   metrics.CountRepairs("route", 3);
@@ -96,6 +110,13 @@ TEST_CASE("metrics are what they were set to") {
       Lines{
           "fairlead_audit_cycle_seconds 10",
           "fairlead_conntrack_flows_deleted_total 6",
+          R"(fairlead_drains_ended_total{reason="at_once"} 3)",
+          R"(fairlead_drains_ended_total{reason="command"} 4)",
+          R"(fairlead_drains_ended_total{reason="gone"} 6)",
+          R"(fairlead_drains_ended_total{reason="idle"} 1)",
+          R"(fairlead_drains_ended_total{reason="returned"} 5)",
+          R"(fairlead_drains_ended_total{reason="timeout"} 2)",
+          "fairlead_drains_started_total 25",
           "fairlead_feed_age_seconds 7",
           "fairlead_feed_connected 1",
           "fairlead_feed_revision 40",
@@ -164,6 +185,8 @@ TEST_CASE("every family has its type, and a sentence of help") {
   CHECK(types == std::map<std::string, std::string>{
                      {"fairlead_audit_cycle_seconds", "gauge"},
                      {"fairlead_conntrack_flows_deleted_total", "counter"},
+                     {"fairlead_drains_ended_total", "counter"},
+                     {"fairlead_drains_started_total", "counter"},
                      {"fairlead_feed_age_seconds", "gauge"},
                      {"fairlead_feed_connected", "gauge"},
                      {"fairlead_feed_revision", "gauge"},

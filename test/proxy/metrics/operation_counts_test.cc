@@ -1,6 +1,11 @@
 #include "proxy/metrics/operation_counts.h"
 
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
 #include <catch2/catch.hpp>
+#include <memory>
+#include <sstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
@@ -101,6 +106,44 @@ TEST_CASE("an error that no table should give is counted all the same") {
   counts.CountError(OperationCounts::Table::kRoutes, absl::OkStatus());
   CHECK(Counted(counts) ==
         Lines{R"(fairlead_operation_errors_total{table="routes",error="data_loss"} 1)"});
+}
+
+TEST_CASE("at debug the log has what is asked of the kernel, and what it refuses") {
+  std::ostringstream log;
+  const auto before = spdlog::default_logger();
+  const auto logger = std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log));
+  logger->set_pattern("%l: %v");
+  spdlog::set_default_logger(logger);
+
+  testing::MemoryKernel kernel;
+  OperationCounts counts;
+  CountingTable table(kernel.table, counts);
+  CountingFirewall firewall(kernel.firewall, counts);
+  CountingRoutes routes(kernel.routes, counts);
+  const auto vip = Tcp("10.96.0.1", 80);
+  const auto write = [&] {
+    table.Apply({ipvs::Operation::AddVirtualServer(vip, {}),
+                 ipvs::Operation::DeleteRealServer(vip, Pod("10.244.1.2"))});
+    REQUIRE(firewall.EnsureRuleset(RulesetText({})).ok());
+    REQUIRE(firewall.Apply({{ElementChange::Verb::kAdd, OwnedElement(vip)}}).ok());
+    routes.Apply({{RouteChange::Verb::kDelete, {.vip = vip.address}}});
+  };
+  write();
+  CHECK(log.str().empty());
+  logger->set_level(spdlog::level::debug);
+  table.Apply({ipvs::Operation::DeleteVirtualServer(vip)});
+  write();
+  spdlog::set_default_logger(before);
+  const Lines lines = absl::StrSplit(log.str(), '\n', absl::SkipEmpty());
+  REQUIRE(lines.size() == 5);
+  CHECK(lines[0] == "debug: kernel: delete virtual server TCP 10.96.0.1:80");
+  CHECK(lines[1] == "debug: kernel: add virtual server TCP 10.96.0.1:80");
+  CHECK(absl::StartsWith(
+      lines[2],
+      "debug: kernel: delete real server 10.244.1.2:8080 from TCP 10.96.0.1:80: NOT_FOUND: "));
+  CHECK(lines[3] == "debug: kernel: add element owned4 10.96.0.1 . tcp . 80");
+  CHECK(lines[4] == "debug: kernel: delete route 10.96.0.1");
 }
 
 }  // namespace
