@@ -1,5 +1,6 @@
-# The Debian package, by `cpack -G DEB` in the build folder: the program, the units, what is read
-# about it. docs/install.md says what installing and removing it does, test/package/run tests that.
+# The Debian package, by `cpack -G DEB` in the build folder: the program, its manual and completion,
+# the units, what is read about it. docs/install.md says what installing and removing it does,
+# test/package/run tests that.
 
 set(FAIRLEAD_PACKAGE_CONTACT "Fairlead <fairlead@example.com>" CACHE STRING
   "Who maintains the Debian package: NAME <MAIL>")
@@ -21,6 +22,26 @@ install(DIRECTORY DESTINATION /etc/fairlead
   DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
 install(FILES README.md ARCHITECTURE.md ${debian}/copyright DESTINATION ${doc})
 install(DIRECTORY docs DESTINATION ${doc} FILES_MATCHING PATTERN "*.md" PATTERN "*.svg")
+# What the program says of itself, once it is built.
+set(said ${CMAKE_CURRENT_BINARY_DIR}/said)
+install(CODE "
+  set(fairlead \"$<TARGET_FILE:fairlead>\")
+  file(REMOVE_RECURSE \"${said}\")
+  file(MAKE_DIRECTORY \"${said}/man1\")
+  execute_process(COMMAND \"\${fairlead}\" man --directory \"${said}/man1\"
+    COMMAND_ERROR_IS_FATAL ANY)
+  file(GLOB pages \"${said}/man1/*.1\")
+  execute_process(COMMAND gzip -9n \${pages} COMMAND_ERROR_IS_FATAL ANY)
+  foreach(shell bash zsh fish)
+    execute_process(COMMAND \"\${fairlead}\" completion \${shell}
+      OUTPUT_FILE \"${said}/\${shell}\" COMMAND_ERROR_IS_FATAL ANY)
+  endforeach()
+")
+install(DIRECTORY ${said}/man1 DESTINATION /usr/share/man)
+# Each where its shell looks by itself.
+install(FILES ${said}/bash DESTINATION /usr/share/bash-completion/completions RENAME fairlead)
+install(FILES ${said}/zsh DESTINATION /usr/share/zsh/vendor-completions RENAME _fairlead)
+install(FILES ${said}/fish DESTINATION /usr/share/fish/vendor_completions.d RENAME fairlead.fish)
 install(FILES ${debian}/lintian-overrides DESTINATION /usr/share/lintian/overrides RENAME fairlead)
 
 # Policy wants it compressed, without a time in it.
