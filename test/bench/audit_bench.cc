@@ -22,6 +22,7 @@
 #include "proxy/kernel/nft_program.h"
 #include "proxy/kernel/ruleset.h"
 #include "proxy/reconcile/reconciler.h"
+#include "test/bench/report.h"
 #include "test/ipvs/network_namespace.h"
 
 namespace fairlead {
@@ -74,18 +75,15 @@ Cost Measure(const Work& work) {
   return {CpuMilliseconds() - cpu, absl::ToDoubleMilliseconds(absl::Now() - start)};
 }
 
-Cost Median(std::vector<Cost> costs) {
-  const auto middle = [&](double Cost::*field) {
-    std::sort(costs.begin(), costs.end(),
-              [field](const Cost& a, const Cost& b) { return a.*field < b.*field; });
-    return costs[costs.size() / 2].*field;
-  };
-  return {middle(&Cost::cpu), middle(&Cost::wall)};
-}
-
-void Print(const char* what, const Cost& cost) {
-  std::printf("%-62s %10.2f ms CPU %10.2f ms\n", what, cost.cpu, cost.wall);
-  std::fflush(stdout);
+void Add(bench::Report& report, const std::string& what, const std::vector<Cost>& costs) {
+  std::vector<double> cpu;
+  std::vector<double> wall;
+  for (const Cost& cost : costs) {
+    cpu.push_back(cost.cpu);
+    wall.push_back(cost.wall);
+  }
+  report.Add(absl::StrCat(what, ": CPU"), "ms", std::move(cpu));
+  report.Add(absl::StrCat(what, ": time"), "ms", std::move(wall));
 }
 
 template <typename T>
@@ -122,9 +120,10 @@ void RunBench(const Scale& scale) {
     std::exit(1);
   }
   absl::Time now = absl::Now();
-  std::printf("%d Services with %d endpoints each, medians of %d rounds\n", scale.services,
-              scale.endpoints, scale.rounds);
-  Print("first sync", Measure([&] { reconciler.Reconcile(desired, touched, now); }));
+  bench::Report report("audit");
+  report.Section(
+      absl::StrCat(scale.services, " Services with ", scale.endpoints, " endpoints each"));
+  Add(report, "first sync", {Measure([&] { reconciler.Reconcile(desired, touched, now); })});
   for (const ReconcileFailure& failure : reconciler.Failures()) {
     std::fprintf(stderr, "audit_bench: %s: %s\n", failure.what.c_str(), failure.why.c_str());
     std::exit(1);
@@ -134,7 +133,7 @@ void RunBench(const Scale& scale) {
   std::vector<Cost> ticks;
   std::vector<Cost> counts;
   std::vector<Cost> dumps;
-  absl::Duration lasted;
+  std::vector<double> lasted;  // Seconds.
   for (int round = 0; round < scale.rounds; ++round) {
     double worst = 0;
     double worst_cpu = 0;
@@ -147,7 +146,7 @@ void RunBench(const Scale& scale) {
         worst = std::max(worst, tick.wall);
         worst_cpu = std::max(worst_cpu, tick.cpu);
       } while (reconciler.AuditRemaining() > 0);
-      lasted = std::max(lasted, now - began);
+      lasted.push_back(absl::ToDoubleSeconds(now - began));
     }));
     ticks.push_back({worst_cpu, worst});
     counts.push_back(Measure([&] {
@@ -156,13 +155,14 @@ void RunBench(const Scale& scale) {
     dumps.push_back(Measure([&] { (void)Need(table->Dump()); }));
     NeedNothingFound(reconciler);
   }
-  const Cost cycle = Median(cycles);
-  Print("audit, a whole cycle", cycle);
-  std::printf("%-62s %10.1f s, %.1f %% of one core\n", "  takes, a tenth of a tick being its limit",
-              absl::ToDoubleSeconds(lasted), 100 * cycle.cpu / absl::ToDoubleMilliseconds(lasted));
-  Print("  its worst tick: what a change may wait for", Median(ticks));
-  Print("count of virtual servers, 1,000 times", Median(counts));
-  Print("the whole table at once, for comparison", Median(dumps));
+  std::vector<double> shares;
+  for (size_t i = 0; i < cycles.size(); ++i) shares.push_back(cycles[i].cpu / lasted[i] / 10);
+  Add(report, "audit, a whole cycle", cycles);
+  report.Add("  lasts, a tenth of a tick being its limit", "s", lasted);
+  report.Add("  and takes meanwhile", "% of 1 CPU", shares);
+  Add(report, "  its worst tick: what a change may wait for", ticks);
+  Add(report, "count of virtual servers, 1,000 times", counts);
+  Add(report, "the whole table at once, for comparison", dumps);
 
   const auto tick = [&] {
     now += kAuditTick;
@@ -175,7 +175,7 @@ void RunBench(const Scale& scale) {
       std::fprintf(stderr, "audit_bench: %s was not put right\n", what);
       std::exit(1);
     }
-    Print(what, cost);
+    Add(report, what, {cost});
   };
   const auto services = static_cast<size_t>(scale.services);
   if (absl::Status flushed = RunNft("flush set inet fairlead owned4\n"); !flushed.ok()) {
@@ -183,14 +183,12 @@ void RunBench(const Scale& scale) {
     std::exit(1);
   }
   reconciler.SuspectFirewall();
-  repaired("a set of the firewall flushed: found and filled again", tick(), DriftKind::kElement,
-           services);
+  repaired("a set of the firewall flushed, filled again", tick(), DriftKind::kElement, services);
   (void)std::system("ip route flush proto 119 table local");
   reconciler.SuspectRoutes();
-  repaired("all routes flushed: found and added again", tick(), DriftKind::kRoute, services);
+  repaired("all routes flushed, added again", tick(), DriftKind::kRoute, services);
   (void)std::system("ipvsadm -C");
-  repaired("all of IPVS flushed: found and written again", tick(), DriftKind::kVirtualServer,
-           services);
+  repaired("all of IPVS flushed, written again", tick(), DriftKind::kVirtualServer, services);
 }
 
 }  // namespace

@@ -13,7 +13,6 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -34,6 +33,7 @@
 #include "absl/time/time.h"
 #include "test/bench/feed_swarm.h"
 #include "test/bench/feed_watcher.h"
+#include "test/bench/report.h"
 #include "watcher/feed/credentials.h"
 
 namespace fairlead::bench {
@@ -80,31 +80,15 @@ std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const std::string& tls
   return *std::move(made);
 }
 
-template <typename T>
-T Quantile(std::vector<T> values, double quantile) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<size_t>(quantile * static_cast<double>(values.size() - 1))];
-}
-
 double Milliseconds(absl::Duration duration) { return absl::ToDoubleMilliseconds(duration); }
 double Kilobytes(int64_t bytes) { return static_cast<double>(bytes) / 1e3; }
-
-void Print(const std::string& what, const std::string& value, const std::string& goal = "") {
-  std::printf("%-66s %14s  %s\n", what.c_str(), value.c_str(), goal.c_str());
-  std::fflush(stdout);
-}
-
-std::string Format(const char* format, double value) {
-  char text[64];
-  std::snprintf(text, sizeof(text), format, value);
-  return text;
-}
+double Megabytes(int64_t bytes) { return static_cast<double>(bytes) / 1e6; }
 
 struct ChangeCosts {
-  std::vector<absl::Duration> to_last;  // Of each change.
-  std::vector<absl::Duration> to_each;  // Of each change and agent.
-  absl::Duration cpu;                   // Of the watcher, for one change.
-  double payload = 0;                   // Bytes for one change and agent.
+  std::vector<double> to_last;  // Milliseconds, of each change.
+  std::vector<double> to_each;  // Of each change and agent.
+  absl::Duration cpu;           // Of the watcher, for one change.
+  double payload = 0;           // Bytes for one change and agent.
   double wire = 0;
 };
 
@@ -119,10 +103,10 @@ ChangeCosts MeasureChanges(WatcherProcess& watcher, Swarm& swarm, int agents, in
     const std::vector<absl::Time> times = swarm.Await();
     absl::Time last = absl::InfinitePast();
     for (const absl::Time time : times) {
-      costs.to_each.push_back(time - made.at);
+      costs.to_each.push_back(Milliseconds(time - made.at));
       last = std::max(last, time);
     }
-    costs.to_last.push_back(last - made.at);
+    costs.to_last.push_back(Milliseconds(last - made.at));
   }
   costs.cpu = (watcher.Measure().cpu - before.cpu) / changes;
   const double deliveries = static_cast<double>(changes) * agents;
@@ -145,86 +129,75 @@ absl::Duration TimeOf(const std::function<void()>& work) {
   return absl::Now() - start;
 }
 
+// Lets agents come until there are so many, and adds what that takes.
+int64_t Grow(Report& report, WatcherProcess& watcher, Swarm& swarm, int size) {
+  swarm.Expect(watcher.revision());
+  const Usage before = watcher.Measure();
+  const absl::Duration took = TimeOf([&] {
+    swarm.Grow(size);
+    swarm.Await();
+  });
+  const Usage after = watcher.Measure();
+  report.Add(absl::StrCat("whole picture, until there are ", size, " agents"), "s",
+             absl::ToDoubleSeconds(took));
+  report.Add("  watcher's CPU for it", "s", absl::ToDoubleSeconds(after.cpu - before.cpu));
+  report.Add(absl::StrCat("resident memory with ", size), "MB", Megabytes(after.resident_bytes));
+  return after.resident_bytes;
+}
+
 void Run(const Settings& settings) {
-  utsname system{};
-  uname(&system);
   const bool own_network = EnterOwnNetwork();
-  std::printf("%d agents, a watcher with %d Services of 10 endpoints, %s; %u cores, Linux %s\n\n",
-              settings.subscribers, settings.services,
-              settings.tls.empty() ? "plain text" : "mutual TLS",
-              std::thread::hardware_concurrency(), system.release);
   WatcherProcess watcher({.services = settings.services}, settings.tls);
   // Forked before this process has threads of gRPC's.
   WatcherProcess small({.services = settings.services / 10}, settings.tls);
   const auto credentials = MakeCredentials(settings.tls);
+  Report report(settings.tls.empty() ? "feed" : "feed_tls");
+  report.Section(absl::StrCat(settings.subscribers, " agents, a watcher with ", settings.services,
+                              " Services of 10 endpoints, ",
+                              settings.tls.empty() ? "plain text" : "mutual TLS"));
 
   const int64_t alone = watcher.Measure().resident_bytes;
-  Print("resident memory without agents", Format("%.0f MB", Kilobytes(alone) / 1e3));
+  report.Add("resident memory without agents", "MB", Megabytes(alone));
   Swarm swarm(watcher.address(), credentials);
-  int64_t held = alone;
-  for (const int size : {settings.subscribers / 5, settings.subscribers}) {
-    swarm.Expect(watcher.revision());
-    const Usage before = watcher.Measure();
-    const absl::Duration took = TimeOf([&] {
-      swarm.Grow(size);
-      swarm.Await();
-    });
-    const Usage after = watcher.Measure();
-    held = after.resident_bytes;
-    Print(absl::StrCat("whole picture for ", size == settings.subscribers ? "the others" : "agents",
-                       ", until there are ", size),
-          Format("%.1f s", absl::ToDoubleSeconds(took)),
-          absl::StrCat("watcher's CPU ", absl::FormatDuration(absl::Trunc(
-                                             after.cpu - before.cpu, absl::Milliseconds(10)))));
-    Print(absl::StrCat("resident memory with ", size), Format("%.0f MB", Kilobytes(held) / 1e3),
-          absl::StrCat(Format("%.0f KB", Kilobytes(held - alone) / size),
-                       " for each agent; goal 100 KB"));
-  }
+  Grow(report, watcher, swarm, settings.subscribers / 5);
+  const int64_t held = Grow(report, watcher, swarm, settings.subscribers);
+  report.Goal("memory for each agent", Kilobytes(held - alone) / settings.subscribers, 100, "KB");
 
   const ChangeCosts costs = MeasureChanges(watcher, swarm, settings.subscribers, settings.changes);
-  Print("a change at the last agent, median",
-        Format("%.0f ms", Milliseconds(Quantile(costs.to_last, 0.5))));
-  Print("a change at the last agent, p99",
-        Format("%.0f ms", Milliseconds(Quantile(costs.to_last, 0.99))), "goal 250 ms");
-  Print("a change at an agent, median",
-        Format("%.0f ms", Milliseconds(Quantile(costs.to_each, 0.5))));
-  Print("a change at an agent, p99",
-        Format("%.0f ms", Milliseconds(Quantile(costs.to_each, 0.99))));
-  Print("bytes of messages for a change and agent", Format("%.0f", costs.payload));
+  report.Add("a change at the last agent", "ms", costs.to_last);
+  report.Goal("a change at the last agent, p99", Quantile(costs.to_last, 0.99), 250, "ms");
+  report.Add("a change at an agent: median of all", "ms", Quantile(costs.to_each, 0.5));
+  report.Add("a change at an agent: p99 of all", "ms", Quantile(costs.to_each, 0.99));
+  report.Add("messages for a change and agent", "bytes", costs.payload);
   if (own_network) {
-    Print("bytes on the wire for them, both ways, with the acknowledgement",
-          Format("%.0f", costs.wire));
+    report.Add("  on the wire, both ways, with the acknowledgement", "bytes", costs.wire);
   }
-  Print("watcher's CPU for a change at all agents", Format("%.1f ms", Milliseconds(costs.cpu)));
-  Print("watcher's CPU while nothing happens",
-        Format("%.1f %%", absl::ToDoubleSeconds(MeasureIdleCpu(watcher)) * 100), "of one core");
+  report.Add("watcher's CPU for a change at all agents", "ms", Milliseconds(costs.cpu));
+  report.Add("  at an agent", "us", absl::ToDoubleMicroseconds(costs.cpu / settings.subscribers));
+  report.Add("watcher's CPU while nothing happens", "% of 1 CPU",
+             absl::ToDoubleSeconds(MeasureIdleCpu(watcher)) * 100);
 
   swarm.Expect(watcher.revision());
-  const absl::Duration resumed = TimeOf([&] {
+  const double resumed = absl::ToDoubleSeconds(TimeOf([&] {
     swarm.Reconnect();
     swarm.Await();
-  });
-  Print("all connections cut: until all agents have resumed",
-        Format("%.2f s", absl::ToDoubleSeconds(resumed)), "goal 5 s");
-  Print("resident memory after that",
-        Format("%.0f MB", Kilobytes(watcher.Measure().resident_bytes) / 1e3));
-  Print("streams that ended by themselves", Format("%.0f", swarm.ended()));
+  }));
+  report.Add("all connections cut: until all agents have resumed", "s", resumed);
+  report.Goal("all connections cut: until all agents have resumed", resumed, 5, "s");
+  report.Add("resident memory after that", "MB", Megabytes(watcher.Measure().resident_bytes));
+  report.Add("streams that ended by themselves", "", static_cast<double>(swarm.ended()));
 
-  // The same number of agents, a tenth of the Services.
+  // A tenth of the Services.
   const int agents = std::min(settings.subscribers, 1'000);
   Swarm at_small(small.address(), credentials);
   at_small.Expect(small.revision());
   at_small.Grow(agents);
   at_small.Await();
   const ChangeCosts at_small_costs = MeasureChanges(small, at_small, agents, settings.changes);
-  Print(
-      absl::StrCat("watcher's CPU for a change at ", agents, " agents, ", settings.services / 10,
-                   " Services"),
-      Format("%.1f ms", Milliseconds(at_small_costs.cpu)),
-      absl::StrCat(Format("%.1f us", absl::ToDoubleMicroseconds(at_small_costs.cpu / agents)),
-                   " for each agent, beside ",
-                   Format("%.1f us", absl::ToDoubleMicroseconds(costs.cpu / settings.subscribers)),
-                   " with ", settings.services));
+  report.Add(absl::StrCat("watcher's CPU for a change at ", agents, " agents, ",
+                          settings.services / 10, " Services"),
+             "ms", Milliseconds(at_small_costs.cpu));
+  report.Add("  at an agent", "us", absl::ToDoubleMicroseconds(at_small_costs.cpu / agents));
 }
 
 std::optional<Settings> ParseArguments(int argc, char** argv) {

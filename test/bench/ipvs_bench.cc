@@ -12,7 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -30,6 +29,7 @@
 #include "ipvs/kernel_table.h"
 #include "ipvs/netlink_socket.h"
 #include "ipvs/save_format.h"
+#include "test/bench/report.h"
 #include "test/ipvs/network_namespace.h"
 
 namespace fairlead::ipvs {
@@ -153,11 +153,6 @@ absl::Duration Measure(const std::function<absl::Duration()>& fill, const Scale&
   return absl::Nanoseconds(nanoseconds);
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
 void Run(const Scale& scale) {
   const std::vector<VirtualServer> table = MakeTable(scale);
   const std::vector<Operation> operations = MakeOperations(table);
@@ -173,8 +168,7 @@ void Run(const Scale& scale) {
       {"limit", [&] { return FillByBareLoop(operations); }},
       {"ipvsadm", [&] { return FillByIpvsadm(path); }},
   };
-  std::printf("%d services with %d destinations each: %d entries, %d rounds\n", scale.services,
-              scale.destinations, scale.entries(), scale.rounds);
+  bench::Report report("ipvs");
   std::map<std::string, std::vector<double>> rates;
   for (int round = 0; round < scale.rounds; ++round) {
     // Whoever comes first finds the caches of the round before: each does in turn.
@@ -183,20 +177,20 @@ void Run(const Scale& scale) {
       if (name == "ipvsadm" && round >= scale.ipvsadm_rounds) continue;
       const absl::Duration taken = Measure(fill, scale);
       rates[name].push_back(scale.entries() / absl::ToDoubleSeconds(taken));
-      std::printf("round %d  %-8s %8.0f entries/s  (%.3f s)\n", round + 1, name.c_str(),
-                  rates[name].back(), absl::ToDoubleSeconds(taken));
-      std::fflush(stdout);
     }
   }
   unlink(path);
 
-  std::printf("\n%-20s %12s\n", "median", "entries/s");
-  for (const auto& [name, fill] : ways) {
-    std::printf("%-20s %12.0f\n", name.c_str(), Median(rates[name]));
+  report.Section(absl::StrCat(scale.services, " services with ", scale.destinations,
+                              " destinations each: ", scale.entries(), " entries"));
+  for (const auto& [name, fill] : ways) report.Add(name, "entries/s", rates[name]);
+  for (const char* other : {"limit", "ipvsadm"}) {
+    std::vector<double> ratios;
+    for (size_t i = 0; i < rates[other].size(); ++i) {
+      ratios.push_back(rates["library"][i] / rates[other][i]);
+    }
+    report.Add(absl::StrCat("library / ", other), "x", ratios);
   }
-  const double library = Median(rates["library"]);
-  std::printf("%-20s %12.2f\n", "library / limit", library / Median(rates["limit"]));
-  std::printf("%-20s %12.2f\n", "library / ipvsadm", library / Median(rates["ipvsadm"]));
 }
 
 int Main(int argc, char** argv) {

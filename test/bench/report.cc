@@ -23,6 +23,8 @@ using nlohmann::ordered_json;
 
 // From 100 on one value does not make a 99th percentile by itself.
 constexpr size_t kValuesForP99 = 100;
+// More of them say no more than their median and quantiles.
+constexpr size_t kValuesKept = 1000;
 
 // What follows "KEY :" in a file of such lines, of the first that has it.
 std::string FieldOf(const char* path, absl::string_view key) {
@@ -75,7 +77,8 @@ void PrintRow(absl::string_view what, absl::string_view median, absl::string_vie
 }  // namespace
 
 double Quantile(std::vector<double> values, double quantile) {
-  const auto rank = static_cast<size_t>(quantile * static_cast<double>(values.size() - 1));
+  const double place = std::ceil(quantile * static_cast<double>(values.size()));
+  const size_t rank = place < 1 ? 0 : static_cast<size_t>(place) - 1;
   std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(rank), values.end());
   return values[rank];
 }
@@ -113,14 +116,14 @@ void Report::Add(absl::string_view what, absl::string_view unit, std::vector<dou
                       {"unit", std::string(unit)},
                       {"median", Median(values)},
                       {"low", *low},
-                      {"high", *high},
-                      {"values", values}};
+                      {"high", *high}};
   const bool one = values.size() == 1;
   std::string p99;
   if (values.size() >= kValuesForP99) {
     row["p99"] = Quantile(values, 0.99);
     p99 = Number(row["p99"].get<double>());
   }
+  if (values.size() <= kValuesKept) row["values"] = values;
   PrintRow(what, Number(row["median"].get<double>()),
            one ? "" : absl::StrCat(Number(*low), " – ", Number(*high)), p99,
            absl::StrCat(values.size()), unit);

@@ -24,7 +24,7 @@ double Quantile(std::vector<double> values, double quantile);
 //
 //   {"benchmark": NAME, "machine": {…}, "sections": [
 //     {"title": …, "rows": [{"what": …, "unit": …, "median": …, "low": …, "high": …, "p99": …,
-//                            "values": […]}, {"what": …, "absent": REASON}],
+//                            "values": […] (up to 1,000)}, {"what": …, "absent": REASON}],
 //      "goals": [{"what": …, "value": …, "at_most": …, "met": …}]}]}
 class Report {
  public:

@@ -6,7 +6,6 @@
 //
 // Without the kernel every virtual server and every endpoint has had packets, which is the most
 // that there can be to write.
-#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <memory>
@@ -19,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "ipvs/kernel_table.h"
 #include "proxy/metrics/scrape.h"
+#include "test/bench/report.h"
 #include "test/ipvs/network_namespace.h"
 
 namespace fairlead {
@@ -83,17 +83,6 @@ double Milliseconds(const Work& work) {
   return absl::ToDoubleMilliseconds(absl::Now() - start);
 }
 
-double Quantile(std::vector<double> values, double quantile) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<size_t>(quantile * static_cast<double>(values.size() - 1))];
-}
-
-void Print(const std::string& what, double milliseconds, double objects, const char* object) {
-  std::printf("%-58s %9.1f ms %9.2f us/%s\n", what.c_str(), milliseconds,
-              1e3 * milliseconds / objects, object);
-  std::fflush(stdout);
-}
-
 [[noreturn]] void Fail(const absl::Status& status) {
   std::fprintf(stderr, "scrape_bench: %s\n", status.ToString().c_str());
   std::exit(1);
@@ -112,9 +101,10 @@ void Fill(ipvs::Table& table, const std::vector<ServiceNames::Server>& servers) 
   }
 }
 
-// Median and worst time of an edit, as often as it can be made while `going`.
-std::pair<double, double> TimeEdits(ipvs::Table& table, const PlannedVirtualServer& server,
-                                    const std::atomic<bool>& going) {
+// Milliseconds of each edit, as often as one can be made while `going`, and often enough.
+std::vector<double> TimeEdits(ipvs::Table& table, const PlannedVirtualServer& server,
+                              const std::atomic<bool>& going) {
+  constexpr size_t kEnough = 1000;
   std::vector<double> times;
   int weight = 1;
   do {
@@ -125,19 +115,17 @@ std::pair<double, double> TimeEdits(ipvs::Table& table, const PlannedVirtualServ
           {ipvs::Operation::EditRealServer(server.key, server.real_servers.front().key, config)});
       if (!statuses[0].ok()) Fail(statuses[0]);
     }));
-  } while (going || times.size() < 1000);
-  return {Quantile(times, 0.5), Quantile(times, 1)};
+  } while (going || times.size() < kEnough);
+  return times;
 }
 
 void RunBench(const Scale& scale) {
   if (scale.kernel) ipvs::EnterNewNetworkNamespace();
   std::vector<ServiceNames::Server> servers;
   for (int i = 0; i < scale.services; ++i) servers.push_back(MakeServer(scale, i));
-  const double services = scale.services;
-  const double endpoints = services * scale.endpoints;
-  std::printf("%d Services with %d endpoints each%s, medians of %d rounds\n", scale.services,
-              scale.endpoints, scale.kernel ? " in the kernel" : ", all of them used",
-              scale.rounds);
+  bench::Report report(scale.kernel ? "scrape_kernel" : "scrape");
+  report.Section(absl::StrCat(scale.services, " Services with ", scale.endpoints, " endpoints each",
+                              scale.kernel ? " in the kernel" : ", all of them used"));
 
   std::unique_ptr<ipvs::Table> writer;
   if (scale.kernel) {
@@ -160,7 +148,7 @@ void RunBench(const Scale& scale) {
     std::vector<std::pair<ipvs::VirtualServerKey, ServiceNames::Server>> changes;
     for (const ServiceNames::Server& server : servers) changes.emplace_back(server->key, server);
     const double put = Milliseconds([&] { names.Put(std::move(changes)); });
-    if (detail == MetricsDetail::kNone) Print("names of all put, once", put, services, "Service");
+    if (detail == MetricsDetail::kNone) report.Add("names of all put, once", "ms", put);
     Scrape scrape(names, {.detail = detail,
                           .open_table = open,
                           .now = absl::Now,
@@ -172,14 +160,12 @@ void RunBench(const Scale& scale) {
       text.clear();
       times.push_back(Milliseconds([&] { scrape.Append(text); }));
     }
-    Print(absl::StrCat("scrape, --metrics-detail ", name), Quantile(times, 0.5),
-          detail == MetricsDetail::kEndpoint ? endpoints : services,
-          detail == MetricsDetail::kEndpoint ? "endpoint" : "Service");
-    std::printf("%-58s %9.1f MiB\n", "  its text", static_cast<double>(text.size()) / (1 << 20));
+    report.Add(absl::StrCat("scrape, --metrics-detail ", name), "ms", times);
+    report.Add("  its text", "MiB", static_cast<double>(text.size()) / (1 << 20));
 
     if (!scale.kernel || detail == MetricsDetail::kNone) continue;
     std::atomic<bool> going = false;
-    const auto quiet = TimeEdits(*writer, *servers.front(), going);
+    report.Add("  an edit of a real server", "ms", TimeEdits(*writer, *servers.front(), going));
     going = true;
     std::thread scraper([&] {
       for (int round = 0; round < scale.rounds; ++round) {
@@ -188,11 +174,9 @@ void RunBench(const Scale& scale) {
       }
       going = false;
     });
-    const auto busy = TimeEdits(*writer, *servers.front(), going);
+    std::vector<double> busy = TimeEdits(*writer, *servers.front(), going);
     scraper.join();
-    std::printf("%-58s %9.3f ms, %.3f ms while scraped: x%.1f; worst %.1f ms, %.1f ms: x%.1f\n",
-                "  an edit of a real server", quiet.first, busy.first, busy.first / quiet.first,
-                quiet.second, busy.second, busy.second / quiet.second);
+    report.Add("  the same while scraped", "ms", std::move(busy));
   }
 }
 
