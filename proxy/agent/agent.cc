@@ -667,13 +667,14 @@ void Agent::LogChanges() {
   logged_health_problems_ = std::move(problems);
 
   std::set<std::string> warnings;
-  std::map<std::string, ObjectName> owners;
-  for (std::string& warning : planner_.Warnings()) {
-    if (!logged_warnings_.contains(warning)) {
-      if (owners.empty()) owners = OwnersOfWarnings();
-      LogAbout(spdlog::level::warn, FormatService(owners.at(warning)), warning);
+  auto by_service = planner_.WarningsByService();
+  for (auto& [service, of_service] : by_service) {
+    for (std::string& warning : of_service) {
+      if (!logged_warnings_.contains(warning)) {
+        LogAbout(spdlog::level::warn, FormatService(service), warning);
+      }
+      warnings.insert(std::move(warning));
     }
-    warnings.insert(std::move(warning));
   }
   logged_warnings_ = std::move(warnings);
 
@@ -686,17 +687,6 @@ void Agent::LogChanges() {
                           object.empty() ? "a Service" : object));
   }
   LogFailures();
-}
-
-std::map<std::string, ObjectName> Agent::OwnersOfWarnings() const {
-  std::map<std::string, ObjectName> owners;
-  for (const auto& [name, plan] : planner_.desired().plans()) {
-    for (const std::string& warning : plan->warnings) owners.emplace(warning, name);
-  }
-  for (const Conflict& conflict : planner_.desired().Conflicts()) {
-    owners.emplace(conflict.Format(), conflict.loser);
-  }
-  return owners;
 }
 
 void Agent::LogFailures() {

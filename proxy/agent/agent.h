@@ -164,8 +164,6 @@ class Agent {
   void UpdateMetrics();
   void LogChanges();
   void LogFailures();
-  // By the warnings that their plans have, and conflicts. Walks all Services.
-  std::map<std::string, ObjectName> OwnersOfWarnings() const;
   // The Service that it is of, where that is known.
   std::optional<ObjectName> ServiceOf(const ReconcileFailure& failure) const;
   // One for each object, with the first of what fails of it.

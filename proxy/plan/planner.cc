@@ -63,13 +63,18 @@ std::vector<std::string> Planner::WarningsOf(const ObjectName& service) const {
   return warnings;
 }
 
-std::vector<std::string> Planner::Warnings() const {
+std::map<ObjectName, std::vector<std::string>> Planner::WarningsByService() const {
   std::map<ObjectName, std::vector<std::string>> by_service;
   for (const ObjectName& name : warned_) by_service[name] = desired_.plans().at(name)->warnings;
   for (const Conflict& conflict : desired_.Conflicts()) {
     by_service[conflict.loser].push_back(conflict.Format());
   }
+  return by_service;
+}
+
+std::vector<std::string> Planner::Warnings() const {
   std::vector<std::string> warnings;
+  auto by_service = WarningsByService();
   for (auto& [name, of_service] : by_service) {
     for (std::string& warning : of_service) warnings.push_back(std::move(warning));
   }

@@ -45,6 +45,8 @@ class Planner {
   // that another Service has. Walks all conflicts.
   std::vector<std::string> WarningsOf(const ObjectName& service) const;
   // The same of all Services, by Service and then as above. Walks those that have warnings.
+  std::map<ObjectName, std::vector<std::string>> WarningsByService() const;
+  // In that order, without the Services.
   std::vector<std::string> Warnings() const;
 
   // Calls of PlanService so far.
