@@ -461,11 +461,6 @@ int main(int argc, char** argv) {
   }
   // As the program does.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  try {
-    fairlead::bench::RunBench(*settings);
-  } catch (const std::runtime_error& error) {
-    std::fprintf(stderr, "datapath_bench: %s\n", error.what());
-    return 1;
-  }
-  return 0;
+  return fairlead::bench::ExitCodeOf("datapath_bench",
+                                     [&] { fairlead::bench::RunBench(*settings); });
 }

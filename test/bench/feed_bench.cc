@@ -33,6 +33,7 @@
 #include "absl/time/time.h"
 #include "test/bench/feed_swarm.h"
 #include "test/bench/feed_watcher.h"
+#include "test/bench/need.h"
 #include "test/bench/report.h"
 #include "watcher/feed/credentials.h"
 
@@ -238,11 +239,5 @@ int main(int argc, char** argv) {
   getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
-  try {
-    fairlead::bench::Run(*settings);
-  } catch (const std::runtime_error& error) {
-    std::fprintf(stderr, "feed_bench: %s\n", error.what());
-    return 1;
-  }
-  return 0;
+  return fairlead::bench::ExitCodeOf("feed_bench", [&] { fairlead::bench::Run(*settings); });
 }

@@ -29,6 +29,7 @@
 #include "ipvs/kernel_table.h"
 #include "ipvs/netlink_socket.h"
 #include "ipvs/save_format.h"
+#include "test/bench/need.h"
 #include "test/bench/report.h"
 #include "test/ipvs/network_namespace.h"
 
@@ -70,18 +71,14 @@ std::vector<Operation> MakeOperations(const std::vector<VirtualServer>& table) {
   return operations;
 }
 
-void Require(bool condition, absl::string_view what) {
-  if (!condition) throw std::runtime_error(std::string(what));
-}
-
 // Each returns how long the work took, without what has to be made ready for it.
 absl::Duration FillByLibrary(const std::vector<Operation>& operations) {
   auto table = KernelTable::Open();
-  Require(table.ok(), table.status().ToString());
+  bench::Need(table.status());
   const absl::Time start = absl::Now();
   const std::vector<absl::Status> statuses = (*table)->Apply(operations);
   const absl::Duration taken = absl::Now() - start;
-  for (const absl::Status& status : statuses) Require(status.ok(), status.ToString());
+  for (const absl::Status& status : statuses) bench::Need(status);
   return taken;
 }
 
@@ -89,7 +86,7 @@ absl::Duration FillByLibrary(const std::vector<Operation>& operations) {
 // but the acknowledgement of the last.
 absl::Duration FillByBareLoop(const std::vector<Operation>& operations) {
   auto socket = NetlinkSocket::Open({});
-  Require(socket.ok(), socket.status().ToString());
+  bench::Need(socket.status());
   std::vector<std::string> batches;
   for (size_t i = 0; i < operations.size(); ++i) {
     if (i % kMaxBatch == 0) batches.emplace_back();
@@ -105,12 +102,13 @@ absl::Duration FillByBareLoop(const std::vector<Operation>& operations) {
   char reply[1024];
   const absl::Time start = absl::Now();
   for (const std::string& batch : batches) {
-    Require(send(fd, batch.data(), batch.size(), 0) == static_cast<ssize_t>(batch.size()), "send");
-    Require(recv(fd, reply, sizeof(reply), 0) >= static_cast<ssize_t>(sizeof(nlmsghdr) + 4),
-            "receive");
+    bench::Need(send(fd, batch.data(), batch.size(), 0) == static_cast<ssize_t>(batch.size()),
+                "send");
+    bench::Need(recv(fd, reply, sizeof(reply), 0) >= static_cast<ssize_t>(sizeof(nlmsghdr) + 4),
+                "receive");
     int error;
     std::memcpy(&error, reply + sizeof(nlmsghdr), sizeof(error));
-    Require(error == 0, "an operation failed");
+    bench::Need(error == 0, "an operation failed");
   }
   return absl::Now() - start;
 }
@@ -118,25 +116,26 @@ absl::Duration FillByBareLoop(const std::vector<Operation>& operations) {
 absl::Duration FillByIpvsadm(const std::string& path) {
   const std::string command = absl::StrCat("ipvsadm --restore < ", path);
   const absl::Time start = absl::Now();
-  Require(std::system(command.c_str()) == 0, command);
+  bench::Need(std::system(command.c_str()) == 0, command);
   return absl::Now() - start;
 }
 
 // Runs `fill` in a child, whose namespace goes with it, and checks that the table is full then.
 absl::Duration Measure(const std::function<absl::Duration()>& fill, const Scale& scale) {
   int channel[2];
-  Require(pipe(channel) == 0, "pipe");
+  bench::Need(pipe(channel) == 0, "pipe");
   const pid_t child = fork();
-  Require(child >= 0, "fork");
+  bench::Need(child >= 0, "fork");
   if (child == 0) {
     try {
       EnterNewNetworkNamespace();
       const absl::Duration taken = fill();
       const auto table = KernelTable::Open();
-      Require(table.ok() && (*table)->Dump()->size() == static_cast<size_t>(scale.services),
-              "the table is not full");
+      bench::Need(table.ok() && (*table)->Dump()->size() == static_cast<size_t>(scale.services),
+                  "the table is not full");
       const int64_t nanoseconds = absl::ToInt64Nanoseconds(taken);
-      Require(write(channel[1], &nanoseconds, sizeof(nanoseconds)) == sizeof(nanoseconds), "write");
+      bench::Need(write(channel[1], &nanoseconds, sizeof(nanoseconds)) == sizeof(nanoseconds),
+                  "write");
       _exit(0);
     } catch (const std::exception& error) {
       std::fprintf(stderr, "ipvs_bench: %s\n", error.what());
@@ -149,7 +148,7 @@ absl::Duration Measure(const std::function<absl::Duration()>& fill, const Scale&
   close(channel[0]);
   int status = 0;
   waitpid(child, &status, 0);
-  Require(received && WIFEXITED(status) && WEXITSTATUS(status) == 0, "a measurement failed");
+  bench::Need(received && WIFEXITED(status) && WEXITSTATUS(status) == 0, "a measurement failed");
   return absl::Nanoseconds(nanoseconds);
 }
 
@@ -159,8 +158,9 @@ void Run(const Scale& scale) {
   char path[] = "/tmp/ipvs_bench.XXXXXX";
   const int fd = mkstemp(path);
   const std::string saved = FormatSave(table);
-  Require(fd >= 0 && write(fd, saved.data(), saved.size()) == static_cast<ssize_t>(saved.size()),
-          "write the table for ipvsadm");
+  bench::Need(
+      fd >= 0 && write(fd, saved.data(), saved.size()) == static_cast<ssize_t>(saved.size()),
+      "write the table for ipvsadm");
   close(fd);
 
   const std::vector<std::pair<std::string, std::function<absl::Duration()>>> ways = {
@@ -209,13 +209,7 @@ int Main(int argc, char** argv) {
       return 2;
     }
   }
-  try {
-    Run(scale);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "ipvs_bench: %s\n", error.what());
-    return 1;
-  }
-  return 0;
+  return bench::ExitCodeOf("ipvs_bench", [&] { Run(scale); });
 }
 
 }  // namespace

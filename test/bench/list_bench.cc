@@ -389,11 +389,6 @@ int main(int argc, char** argv) {
   }
   // As the program does.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  try {
-    fairlead::bench::Bench(*settings).Run();
-  } catch (const std::runtime_error& error) {
-    std::fprintf(stderr, "list_bench: %s\n", error.what());
-    return 1;
-  }
-  return 0;
+  return fairlead::bench::ExitCodeOf("list_bench",
+                                     [&] { fairlead::bench::Bench(*settings).Run(); });
 }

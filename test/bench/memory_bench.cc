@@ -22,6 +22,7 @@
 #include "absl/time/clock.h"
 #include "ipvs/kernel_table.h"
 #include "test/bench/feed_watcher.h"
+#include "test/bench/need.h"
 #include "test/bench/objects.h"
 #include "test/bench/report.h"
 #include "test/ipvs/network_namespace.h"
@@ -33,10 +34,6 @@ namespace {
 constexpr absl::Duration kPatience = absl::Minutes(5);
 // The goal that is set for an agent of 10,000 Services with 100,000 endpoints.
 constexpr double kGoalMegabytes = 50;
-
-void Require(bool condition, const std::string& what) {
-  if (!condition) throw std::runtime_error(what);
-}
 
 // In megabytes, of /proc/PID/status.
 struct Memory {
@@ -61,13 +58,11 @@ Memory MemoryOf(pid_t pid) {
 }
 
 bool KernelHas(const Scale& scale) {
-  const auto table = ipvs::KernelTable::Open();
-  Require(table.ok(), table.status().ToString());
-  const auto servers = (*table)->Dump();
-  Require(servers.ok(), servers.status().ToString());
+  const auto table = Need(ipvs::KernelTable::Open());
+  const auto servers = Need(table->Dump());
   size_t endpoints = 0;
-  for (const ipvs::VirtualServer& server : *servers) endpoints += server.real_servers.size();
-  return servers->size() == static_cast<size_t>(scale.services) &&
+  for (const ipvs::VirtualServer& server : servers) endpoints += server.real_servers.size();
+  return servers.size() == static_cast<size_t>(scale.services) &&
          endpoints == static_cast<size_t>(scale.services) * scale.endpoints;
 }
 
@@ -78,18 +73,18 @@ struct Measured {
 
 Measured Measure(const std::string& program, const Scale& scale) {
   ipvs::EnterNewNetworkNamespace();
-  Require(std::system("ip link add dummy0 type dummy && ip link set dummy0 up && "
-                      "ip address add 192.168.1.1/24 dev dummy0") == 0,
-          "cannot make a device");
+  Need(std::system("ip link add dummy0 type dummy && ip link set dummy0 up && "
+                   "ip address add 192.168.1.1/24 dev dummy0") == 0,
+       "cannot make a device");
   WatcherProcess watcher({scale.services, scale.endpoints}, "");
   char folder[] = "/tmp/memory_bench.XXXXXX";
-  Require(mkdtemp(folder) != nullptr, "cannot make a folder");
+  Need(mkdtemp(folder) != nullptr, "cannot make a folder");
   auto agent =
       lab::Process::Start({.words = {program, "proxy", "--node-name", "n1", "--node-ip",
                                      "192.168.1.1", "--cluster-cidr", "10.0.0.0/8", "--state-dir",
                                      folder, "--socket", absl::StrCat(folder, "/socket"),
                                      "--watcher", watcher.address(), "--insecure-plaintext"}});
-  Require(agent.ok(), agent.status().ToString());
+  Need(agent.status());
   if (!lab::WaitUntil(kPatience, [&] { return !(*agent)->running() || KernelHas(scale); }) ||
       !(*agent)->running()) {
     throw std::runtime_error("the agent does not come to an end with it: " + (*agent)->Log());
@@ -176,15 +171,11 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "memory_bench: no --program\n");
     return 2;
   }
-  try {
+  return fairlead::bench::ExitCodeOf("memory_bench", [&] {
     if (endpoints >= 0) {
       fairlead::bench::RunOne(program, {services, endpoints});
     } else {
       fairlead::bench::Run(program, services);
     }
-  } catch (const std::runtime_error& error) {
-    std::fprintf(stderr, "memory_bench: %s\n", error.what());
-    return 1;
-  }
-  return 0;
+  });
 }

@@ -229,13 +229,7 @@ int Main(int argc, char** argv) {
       return Usage();
     }
   }
-  try {
-    Run(options);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "programming_bench: %s\n", error.what());
-    return 1;
-  }
-  return 0;
+  return ExitCodeOf("programming_bench", [&] { Run(options); });
 }
 
 }  // namespace
