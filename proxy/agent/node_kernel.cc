@@ -19,6 +19,7 @@
 #include "proxy/kernel/netlink_conntrack.h"
 #include "proxy/kernel/netlink_routes.h"
 #include "proxy/kernel/nft_firewall.h"
+#include "proxy/kernel/quiet_firewall.h"
 #include "proxy/kernel/table_monitor.h"
 
 namespace fairlead {
@@ -61,8 +62,19 @@ class Settings {
 
 class RealWatch : public NodeKernel::Watch {
  public:
+  explicit RealWatch(QuietFirewall& firewall) : firewall_(firewall) {}
+  ~RealWatch() override { firewall_.StopHushing(); }
+
   std::unique_ptr<AddressMonitor> addresses;
   std::unique_ptr<TableMonitor> tables;
+
+ private:
+  QuietFirewall& firewall_;
+};
+
+class AddressWatch : public NodeKernel::Watch {
+ public:
+  std::unique_ptr<AddressMonitor> addresses;
 };
 
 class RealNodeKernel : public NodeKernel {
@@ -77,10 +89,13 @@ class RealNodeKernel : public NodeKernel {
   };
 
   RealNodeKernel(Sockets sockets, std::vector<Sysctl> settings, const IpvsTimeouts& timeouts)
-      : sockets_(std::move(sockets)), settings_(std::move(settings)), timeouts_(timeouts) {}
+      : sockets_(std::move(sockets)),
+        firewall_(*sockets_.firewall),
+        settings_(std::move(settings)),
+        timeouts_(timeouts) {}
 
   ipvs::Table& table() override { return *sockets_.table; }
-  Firewall& firewall() override { return *sockets_.firewall; }
+  Firewall& firewall() override { return firewall_; }
   Routes& routes() override { return *sockets_.routes; }
   Conntrack& conntrack() override { return *sockets_.conntrack; }
   std::function<absl::StatusOr<uint32_t>()> count_ipv4_servers() override {
@@ -101,7 +116,7 @@ class RealNodeKernel : public NodeKernel {
   void RepairSettings(DriftReport& drift) override { settings_.Repair(drift); }
 
   absl::StatusOr<std::unique_ptr<Watch>> Listen(Signs signs) override {
-    auto watch = std::make_unique<RealWatch>();
+    auto watch = std::make_unique<RealWatch>(firewall_);
     auto addresses = AddressMonitor::Start(std::move(signs.addresses_changed));
     if (!addresses.ok()) return addresses.status();
     watch->addresses = *std::move(addresses);
@@ -113,6 +128,13 @@ class RealNodeKernel : public NodeKernel {
                                        }});
     if (!tables.ok()) return tables.status();
     watch->tables = *std::move(tables);
+    firewall_.Hush(*watch->tables, [signs](const absl::Status& hearing) {
+      if (!hearing.ok()) {
+        spdlog::error("changes of the firewall are not heard of any more, only found by audits: {}",
+                      std::string(hearing.message()));
+      }
+      signs.firewall_changed();
+    });
     return std::unique_ptr<Watch>(std::move(watch));
   }
 
@@ -132,6 +154,7 @@ class RealNodeKernel : public NodeKernel {
 
  private:
   Sockets sockets_;
+  QuietFirewall firewall_;
   Settings settings_;
   const IpvsTimeouts timeouts_;
 };
@@ -154,7 +177,7 @@ class ShadowNodeKernel : public NodeKernel {
   void RepairSettings(DriftReport& /*drift*/) override {}
 
   absl::StatusOr<std::unique_ptr<Watch>> Listen(Signs signs) override {
-    auto watch = std::make_unique<RealWatch>();
+    auto watch = std::make_unique<AddressWatch>();
     // What is planned depends on the node's addresses.
     auto addresses = AddressMonitor::Start(std::move(signs.addresses_changed));
     if (!addresses.ok()) return addresses.status();

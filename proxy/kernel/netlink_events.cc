@@ -57,11 +57,25 @@ absl::StatusOr<NetlinkEvents> NetlinkEvents::Open(const NetlinkEventsOptions& op
     return NetlinkStatus(errno, context);
   }
   for (const uint32_t group : options.groups) {
-    if (setsockopt(events.fd_, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) != 0) {
-      return NetlinkStatus(errno, absl::StrCat(context, ": group ", group));
+    if (absl::Status joined = events.Join(group); !joined.ok()) {
+      return absl::Status(joined.code(), absl::StrCat(context, ": ", joined.message()));
     }
   }
   return events;
+}
+
+absl::Status NetlinkEvents::Leave(uint32_t group) const {
+  if (setsockopt(fd_, SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, &group, sizeof(group)) == 0) {
+    return absl::OkStatus();
+  }
+  return NetlinkStatus(errno, absl::StrCat("cannot leave group ", group));
+}
+
+absl::Status NetlinkEvents::Join(uint32_t group) const {
+  if (setsockopt(fd_, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) == 0) {
+    return absl::OkStatus();
+  }
+  return NetlinkStatus(errno, absl::StrCat("cannot join group ", group));
 }
 
 NetlinkEvents::~NetlinkEvents() {

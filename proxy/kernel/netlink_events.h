@@ -50,6 +50,10 @@ class NetlinkEvents {
   // Once all is read the kernel queues again, so that a dump from then on misses nothing.
   bool Read(absl::FunctionRef<absl::Status(const Message&)> visit);
 
+  // Hears a group no more, or again; also while another thread reads. Errors are the environment's.
+  absl::Status Leave(uint32_t group) const;
+  absl::Status Join(uint32_t group) const;
+
  private:
   explicit NetlinkEvents(int fd) : fd_(fd) {}
 

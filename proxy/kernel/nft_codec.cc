@@ -389,4 +389,28 @@ absl::StatusOr<NftRule> DecodeRule(const Message& message) {
   return rule;
 }
 
+std::string EncodeGenerationQuery(uint32_t sequence) {
+  std::string out;
+  MessageWriter(out, NftType(NFT_MSG_GETGEN), NLM_F_REQUEST, sequence, AsBytes(FamilyHeader()))
+      .Finish();
+  return out;
+}
+
+std::string EncodeEmptyBatch(uint32_t first_sequence) {
+  std::string out;
+  AppendBatchMessage(out, NFNL_MSG_BATCH_BEGIN, first_sequence);
+  AppendBatchMessage(out, NFNL_MSG_BATCH_END, first_sequence + 1);
+  return out;
+}
+
+absl::StatusOr<uint32_t> DecodeGeneration(const Message& message) {
+  absl::StatusOr<absl::string_view> id = Attributes(message, NFT_MSG_NEWGEN);
+  if (id.ok()) id = FindAttribute(*id, NFTA_GEN_ID);
+  if (!id.ok()) return id.status();
+  uint32_t generation = 0;
+  if (id->size() != sizeof(generation)) return Malformed("generation");
+  std::memcpy(&generation, id->data(), sizeof(generation));
+  return ntohl(generation);
+}
+
 }  // namespace fairlead

@@ -91,4 +91,14 @@ struct NftRule {
 };
 absl::StatusOr<NftRule> DecodeRule(const Message& message);
 
+// A request for the generation of all tables, and its answer (nf_tables_api.c, nf_tables_getgen):
+// a number that grows by one with each transaction that anyone commits in the network namespace,
+// and passes over 0. DATA_LOSS if it is malformed.
+std::string EncodeGenerationQuery(uint32_t sequence);
+absl::StatusOr<uint32_t> DecodeGeneration(const Message& message);
+
+// A batch of nothing. It changes nothing, and is carried out when the transactions before it have
+// been told to all who hear of them (nf_tables_api.c, nf_tables_commit: the mutex is held so long).
+std::string EncodeEmptyBatch(uint32_t first_sequence);
+
 }  // namespace fairlead

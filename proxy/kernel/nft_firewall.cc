@@ -208,13 +208,40 @@ absl::Status NftFirewall::Apply(absl::Span<const ElementChange> changes) {
       EncodeTransactions(changes, socket_.TakeSequences(sequences), socket_.max_request_bytes());
   for (const NftTransaction& transaction : transactions) {
     absl::Status status = Commit(transaction, changes);
-    if (status.ok()) continue;
+    if (status.ok()) {
+      ++committed_;
+      continue;
+    }
     if (transaction.first == 0) return status;
     return absl::Status(status.code(),
                         absl::StrCat(status.message(), "; ", transaction.first, " of ",
                                      changes.size(), " changes were made before"));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<uint32_t> NftFirewall::Generation() {
+  absl::StatusOr<uint32_t> generation =
+      absl::UnknownError("nftables: the kernel did not tell its generation");
+  absl::Status status = socket_.Exchange(
+      EncodeGenerationQuery(socket_.TakeSequences(1)), [&](const Message& message) {
+        if (message.type != NLMSG_ERROR) {
+          generation = DecodeGeneration(message);
+          return absl::OkStatus();
+        }
+        absl::StatusOr<Acknowledgement> ack = DecodeAcknowledgement(message);
+        if (!ack.ok()) return ack.status();
+        return NetlinkStatus(ack->error, "nftables: generation", ack->text);
+      });
+  // What is counted may still be on its way to those who hear of it.
+  status.Update(socket_.Exchange(
+      EncodeEmptyBatch(socket_.TakeSequences(2)), [](const Message& message) -> absl::Status {
+        absl::StatusOr<Acknowledgement> ack = DecodeAcknowledgement(message);
+        if (!ack.ok()) return ack.status();
+        return NetlinkStatus(ack->error, "nftables: empty batch", ack->text);
+      }));
+  if (!status.ok()) return status;
+  return generation;
 }
 
 }  // namespace fairlead

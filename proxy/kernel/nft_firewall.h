@@ -42,6 +42,13 @@ class NftFirewall : public Firewall {
   // error the ones before have been carried out, and the message says so.
   absl::Status Apply(absl::Span<const ElementChange> changes) override;
 
+  // How many transactions have been committed in this network namespace, by anyone: see
+  // DecodeGeneration. When it returns they have been told to whoever hears of nftables. UNKNOWN:
+  // the answer was lost.
+  absl::StatusOr<uint32_t> Generation();
+  // How many of them Apply has committed, as far as the kernel has answered.
+  uint32_t committed() const { return committed_; }
+
  private:
   explicit NftFirewall(NetlinkSocket socket) : socket_(std::move(socket)) {}
 
@@ -61,6 +68,7 @@ class NftFirewall : public Firewall {
   absl::Status Commit(const NftTransaction& transaction, absl::Span<const ElementChange> changes);
 
   NetlinkSocket socket_;
+  uint32_t committed_ = 0;
   // The ruleset that the table carried last, and the rules that were it.
   std::string known_ruleset_;
   std::vector<NftRule> known_rules_;

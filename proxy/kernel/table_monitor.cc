@@ -156,6 +156,10 @@ TableMonitor::TableMonitor(std::function<void(const TableChange&)> changed, Netl
                            NetlinkEvents routes)
     : changed_(std::move(changed)), firewall_(std::move(firewall)), routes_(std::move(routes)) {}
 
+absl::Status TableMonitor::LeaveFirewall() { return firewall_.Leave(NFNLGRP_NFTABLES); }
+
+absl::Status TableMonitor::JoinFirewall() { return firewall_.Join(NFNLGRP_NFTABLES); }
+
 void TableMonitor::ReadEvents() {
   TableChange change;
   if (!firewall_.Read([&](const Message& message) { return TakeFirewall(message, change); })) {

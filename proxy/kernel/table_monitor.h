@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proxy/kernel/netlink_events.h"
 
@@ -61,6 +62,12 @@ class TableMonitor {
 
   // Waits for a `changed` that runs. Not from within it.
   ~TableMonitor() = default;
+
+  // Hears of nftables no more, and again. While nobody hears, the kernel makes no notifications,
+  // which it else does for each element, also of our own requests. What happens meanwhile is not
+  // told. From any one thread. Errors are the environment's.
+  absl::Status LeaveFirewall();
+  absl::Status JoinFirewall();
 
   TableMonitor(const TableMonitor&) = delete;
   TableMonitor& operator=(const TableMonitor&) = delete;

@@ -261,6 +261,24 @@ TEST_CASE("a ruleset that nft refuses changes nothing and says why") {
   CHECK(Run("nft -a list ruleset") == before);
 }
 
+TEST_CASE("the generation counts everyone's transactions, and no other") {
+  NetworkNamespace network;
+  const auto firewall = OpenFirewall();
+  REQUIRE(firewall->EnsureRuleset(RulesetText({})).ok());
+  const uint32_t first = firewall->Generation().value();
+  CHECK(firewall->Generation().value() == first);
+  CHECK(firewall->committed() == 0);
+  REQUIRE(firewall->Apply(Changes(Verb::kAdd, OneOfEach())).ok());
+  CHECK(firewall->Generation().value() == first + 1);
+  Run("nft add table ip other");
+  CHECK(firewall->Generation().value() == first + 2);
+  const Element absent = Port(SetName::kReject, "192.0.2.1", 9);
+  REQUIRE_FALSE(firewall->Apply(Changes(Verb::kDelete, {absent})).ok());
+  REQUIRE(firewall->Dump().ok());
+  CHECK(firewall->Generation().value() == first + 2);
+  CHECK(firewall->committed() == 1);
+}
+
 TEST_CASE("elements that others put in come back in a dump or are left alone") {
   NetworkNamespace network;
   const auto firewall = OpenFirewall();

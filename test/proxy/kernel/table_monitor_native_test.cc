@@ -1,6 +1,7 @@
 #include <linux/netlink.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <condition_variable>
@@ -8,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "network_namespace.h"
 #include "proxy/kernel/netlink_socket.h"
 #include "proxy/kernel/nft_firewall.h"
+#include "proxy/kernel/quiet_firewall.h"
 #include "proxy/kernel/route_codec.h"
 #include "proxy/kernel/ruleset.h"
 #include "proxy/kernel/table_monitor.h"
@@ -267,6 +270,89 @@ TEST_CASE("what the agent's own sockets do is not told, and the same by others i
   change_own(**other_firewall, *other_routes);
   CHECK(What(changes.WaitFor({.firewall = true, .routes = true})) ==
         TableChange{.firewall = true, .routes = true});
+}
+
+std::vector<ElementChange> Guards(ElementChange::Verb verb, uint32_t count) {
+  std::vector<ElementChange> changes;
+  for (uint32_t i = 0; i < count; ++i) {
+    changes.push_back({verb, {.set = SetName::kGuarded, .address = IpAddress::V4(0x0a600000 + i)}});
+  }
+  return changes;
+}
+
+TEST_CASE("of a large write the kernel tells nobody, of what comes after it does") {
+  using Verb = ElementChange::Verb;
+  NetworkNamespace network;
+  LoadRuleset();
+  auto firewall = NftFirewall::Open();
+  REQUIRE(firewall.ok());
+  Changes changes;
+  const auto monitor = StartMonitor(changes);  // It would hear of our own writes, too.
+  QuietFirewall quiet(**firewall);
+  int missed = 0;
+  quiet.Hush(*monitor, [&](const absl::Status&) { ++missed; });
+
+  REQUIRE(quiet.Apply(Guards(Verb::kAdd, QuietFirewall::kLarge)).ok());
+  // One that fails changes nothing, and counts for nothing.
+  std::vector<ElementChange> bad = Guards(Verb::kDelete, QuietFirewall::kLarge + 1);
+  CHECK(absl::IsNotFound(quiet.Apply(bad)));
+  CHECK(changes.count() == 0);
+  CHECK(quiet.Dump()->size() == QuietFirewall::kLarge);
+  CHECK(missed == 0);
+
+  REQUIRE(quiet.Apply(Guards(Verb::kDelete, QuietFirewall::kLarge - 1)).ok());
+  CHECK(What(changes.WaitFor(kElements)) == kElements);
+  Run("nft add element inet fairlead guarded4 '{ 192.0.2.99 }'");
+  CHECK(What(changes.WaitFor(kElements)) == kElements);
+  CHECK(changes.count() == 2);
+  quiet.StopHushing();
+  REQUIRE(quiet.Apply(Guards(Verb::kAdd, QuietFirewall::kLarge)).ok());
+  CHECK(What(changes.WaitFor(kElements)) == kElements);
+  CHECK(missed == 0);
+}
+
+TEST_CASE("what others do during large writes is told or missed, and never lost") {
+  using Verb = ElementChange::Verb;
+  NetworkNamespace network;
+  LoadRuleset();
+  auto firewall = NftFirewall::Open();
+  REQUIRE(firewall.ok());
+  auto other = NftFirewall::Open();
+  REQUIRE(other.ok());
+  Changes changes;
+  const auto monitor = StartMonitor(changes, {(*firewall)->port_id()});
+  QuietFirewall quiet(**firewall);
+  bool missed = false;
+  int times_missed = 0;
+  quiet.Hush(*monitor, [&](const absl::Status& hearing) {
+    CHECK(hearing.ok());
+    missed = true;
+  });
+  constexpr uint32_t kCount = 4 * QuietFirewall::kLarge;
+  const Element element = {.set = SetName::kGuarded, .address = *IpAddress::Parse("192.0.2.1")};
+  for (int round = 0; round < 200; ++round) {
+    missed = false;
+    changes.WaitFor({});  // What was both told and missed.
+    std::atomic<bool> done = false;
+    absl::Status written;
+    std::thread writer([&] {
+      written = (*other)->Apply({{round % 2 == 0 ? Verb::kAdd : Verb::kDelete, element}});
+      done = true;
+    });
+    do {
+      REQUIRE(quiet.Apply(Guards(Verb::kAdd, kCount)).ok());
+      REQUIRE(quiet.Apply(Guards(Verb::kDelete, kCount)).ok());
+    } while (!done);
+    writer.join();
+    REQUIRE(written.ok());
+    if (missed) {
+      ++times_missed;
+    } else {
+      REQUIRE(changes.WaitFor(kElements).firewall);
+    }
+  }
+  std::printf("of 200 changes by others %d were missed and noticed\n", times_missed);
+  CHECK(times_missed > 0);
 }
 
 TEST_CASE("what the kernel lost while the monitor was busy is told") {
