@@ -97,14 +97,21 @@ void KernelTable::ReceiveReplies(BatchReplies* replies) {
 }
 
 absl::StatusOr<std::vector<VirtualServer>> KernelTable::Dump() {
+  return DumpWhere([](const VirtualServer&) { return true; });
+}
+
+absl::StatusOr<std::vector<VirtualServer>> KernelTable::DumpWhere(
+    absl::FunctionRef<bool(const VirtualServer&)> whole) {
   absl::StatusOr<std::vector<VirtualServer>> servers = ReadVirtualServers();
   if (!servers.ok()) return servers;
   std::vector<VirtualServer> result;
   result.reserve(servers->size());
   for (VirtualServer& server : *servers) {
-    const absl::Status status = ReadRealServers(&server);
-    if (absl::IsNotFound(status)) continue;  // Deleted meanwhile.
-    if (!status.ok()) return status;
+    if (whole(server)) {
+      const absl::Status status = ReadRealServers(&server);
+      if (absl::IsNotFound(status)) continue;  // Deleted meanwhile.
+      if (!status.ok()) return status;
+    }
     result.push_back(std::move(server));
   }
   return result;

@@ -52,6 +52,8 @@ class KernelTable : public Table {
   static absl::StatusOr<std::unique_ptr<KernelTable>> Open() { return Open(Options()); }
 
   absl::StatusOr<std::vector<VirtualServer>> Dump() override;
+  absl::StatusOr<std::vector<VirtualServer>> DumpWhere(
+      absl::FunctionRef<bool(const VirtualServer&)> whole) override;
   absl::StatusOr<VirtualServer> Get(const VirtualServerKey& key) override;
   std::vector<absl::Status> Apply(absl::Span<const Operation> operations) override;
 

@@ -90,4 +90,14 @@ std::string Operation::Format() const {
   return std::string(FormatVerb(verb));
 }
 
+absl::StatusOr<std::vector<VirtualServer>> Table::DumpWhere(
+    absl::FunctionRef<bool(const VirtualServer&)> whole) {
+  absl::StatusOr<std::vector<VirtualServer>> servers = Dump();
+  if (!servers.ok()) return servers;
+  for (VirtualServer& server : *servers) {
+    if (!whole(server)) server.real_servers.clear();
+  }
+  return servers;
+}
+
 }  // namespace fairlead::ipvs

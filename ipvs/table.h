@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -55,6 +56,11 @@ class Table {
   // The whole table, virtual servers sorted by key and real servers by theirs. Entries that change
   // while the kernel is read may be missing or as they were; an error is never an empty table.
   virtual absl::StatusOr<std::vector<VirtualServer>> Dump() = 0;
+
+  // As Dump, but virtual servers for which `whole` is false come without real servers, which are
+  // not read: most of what a dump costs. `whole` is to look at no real servers.
+  virtual absl::StatusOr<std::vector<VirtualServer>> DumpWhere(
+      absl::FunctionRef<bool(const VirtualServer&)> whole);
 
   // One virtual server with its real servers; NOT_FOUND if there is none.
   virtual absl::StatusOr<VirtualServer> Get(const VirtualServerKey& key) = 0;

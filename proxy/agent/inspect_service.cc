@@ -11,6 +11,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "proxy/agent/estimation.h"
 #include "proxy/cli/select.h"
 #include "proxy/cli/version.h"
 #include "proxy/daemon/log_rpc.h"
@@ -123,13 +124,6 @@ v1::VirtualServer ToMessage(const ipvs::VirtualServer& server, const Index& inde
     if (statistics) EncodeStatistics(real.statistics, added->mutable_statistics());
   }
   return message;
-}
-
-// Kernels without this setting always estimate.
-bool IsEstimationOff() {
-  std::ifstream file("/proc/sys/net/ipv4/vs/run_estimation");
-  std::string value;
-  return std::getline(file, value) && value == "0";
 }
 
 // A reading of the whole table costs about as much per virtual server as readings of single ones.

@@ -22,6 +22,7 @@
 #include "ipvs/scheduler_probe.h"
 #include "proxy/agent/agent.h"
 #include "proxy/agent/drain_file.h"
+#include "proxy/agent/estimation.h"
 #include "proxy/agent/feed_origin.h"
 #include "proxy/agent/inspect_service.h"
 #include "proxy/agent/node_kernel.h"
@@ -384,6 +385,7 @@ absl::Status RunNodeAgent(const NodeAgentOptions& options) {
   Scrape scrape(names, {.detail = options.metrics_detail,
                         .open_table = OpenTable,
                         .now = absl::Now,
+                        .counting = [] { return !IsEstimationOff(); },
                         .changed = LogCountersRead});
   const auto render = [&] {
     metrics.SetFeed(freshness(), absl::Now());

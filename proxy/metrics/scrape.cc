@@ -16,7 +16,11 @@ absl::Status Scrape::Read() {
     if (!opened.ok()) return opened.status();
     table_ = *std::move(opened);
   }
-  const absl::StatusOr<std::vector<ipvs::VirtualServer>> table = table_->Dump();
+  const bool counting = options_.counting();
+  const auto whole = [&traffic = traffic_, counting](const ipvs::VirtualServer& server) {
+    return !counting || traffic.MayBeUsed(server);
+  };
+  const absl::StatusOr<std::vector<ipvs::VirtualServer>> table = table_->DumpWhere(whole);
   if (!table.ok()) {
     // A socket that is spoilt is not used again.
     table_.reset();

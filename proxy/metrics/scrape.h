@@ -20,6 +20,9 @@ struct ScrapeOptions {
   // A table of the scrapes' own: the loop's is the loop's.
   std::function<absl::StatusOr<std::unique_ptr<ipvs::Table>>()> open_table;
   std::function<absl::Time()> now;
+  // Whether the kernel counts (net.ipv4.vs.run_estimation): where it does, what has had no packet
+  // is not looked into.
+  std::function<bool()> counting;
   // Called with a reading that failed after one that did not, and the other way round.
   std::function<void(const absl::Status&)> changed;
 };

@@ -57,6 +57,12 @@ void Traffic::Release(Ports::iterator port) {
   if (--port->second.servers == 0) ports_.erase(port);
 }
 
+bool Traffic::MayBeUsed(const ipvs::VirtualServer& found) const {
+  const auto it = servers_.find(found.key);
+  return it != servers_.end() &&
+         (Read(found.statistics).any() || it->second.port->second.numbers.used());
+}
+
 void Traffic::Count(const std::vector<ipvs::VirtualServer>& table) {
   ++reading_;
   for (auto& [key, port] : ports_) {

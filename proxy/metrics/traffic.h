@@ -35,8 +35,13 @@ class Traffic {
   // what is not named yet is counted the next time.
   void Learn(const ServiceNames::Changes& changes);
 
+  // Whether a virtual server may have connections to tell of: one that has a name, and it or
+  // another of its port has had a packet. Where somebody set its counters to zero before the first
+  // reading, it is its next packet that counts.
+  bool MayBeUsed(const ipvs::VirtualServer& found) const;
+
   // What the kernel has, all of it: each key once. Virtual servers that nobody has named are
-  // somebody else's.
+  // somebody else's; of those that are not used the real servers need not be there.
   void Count(const std::vector<ipvs::VirtualServer>& table);
 
   // In the place of Count where there is no table: forgets what nobody wants any more, which Count

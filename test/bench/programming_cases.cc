@@ -421,7 +421,7 @@ void ProxyCases::Changes() {
   };
   mean("one endpoint: a pass, by its own account, mean", after.passes - before.passes,
        after.pass_count - before.pass_count);
-  mean("one endpoint: from receipt to kernel, by its own account, mean",
+  mean("one endpoint: from its trigger to the kernel, by its own account, mean",
        after.programming - before.programming, after.programming_count - before.programming_count);
   if (kind_.fairlead) {
     // Its audit reads many times more than a change; without it the change alone is counted.

@@ -152,6 +152,7 @@ void RunBench(const Scale& scale) {
     Scrape scrape(names, {.detail = detail,
                           .open_table = open,
                           .now = absl::Now,
+                          .counting = [] { return true; },
                           .changed = [](const absl::Status& status) { Fail(status); }});
     std::string text;
     scrape.Append(text);

@@ -198,6 +198,20 @@ TEST_CASE("big tables are dumped whole") {
   CHECK(table->Get(crowded).value() == memory.Get(crowded).value());
 }
 
+TEST_CASE("real servers are read of some virtual servers only") {
+  auto table = OpenInNewNamespace();
+  RandomOperations random(5);
+  ApplyAll(*table, MakeOperations(random.NextTable(100, 3)));
+  const std::vector<VirtualServer> all = table->Dump().value();
+  const auto odd = [](const VirtualServer& server) { return server.key.port % 2 == 1; };
+  std::vector<VirtualServer> expected = all;
+  for (VirtualServer& server : expected) {
+    if (!odd(server)) server.real_servers.clear();
+  }
+  REQUIRE(DescribeTable(expected) != DescribeTable(all));
+  CHECK(DescribeTable(table->DumpWhere(odd).value()) == DescribeTable(expected));
+}
+
 // As /proc has them, with the address as a number.
 std::vector<VirtualServerKey> OrderOfProc() {
   std::ifstream proc("/proc/thread-self/net/ip_vs");

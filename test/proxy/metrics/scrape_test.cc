@@ -29,12 +29,14 @@ class Stage {
                   return std::make_unique<View>(*this);
                 },
                 .now = [this] { return now += absl::Milliseconds(1500); },
+                .counting = [this] { return counting; },
                 .changed =
                     [this](const absl::Status& status) { told.emplace_back(status.message()); }}) {
     table.Apply({ipvs::Operation::AddVirtualServer(
                      kVip, ipvs::VirtualServerConfig::ForFamily(kVip.family, "rr")),
                  ipvs::Operation::AddRealServer(kVip, Pod("10.244.1.2"), {})});
     REQUIRE(table.SetConnections(kVip, Pod("10.244.1.2"), 3, 4).ok());
+    REQUIRE(table.SetStatistics(kVip, {.connections = 7}).ok());
     PlannedVirtualServer server = testing::Vip(kVip, {"10.244.1.2"});
     server.service = {"shop", "cart"};
     names.Put({{kVip, std::make_shared<const PlannedVirtualServer>(server)}});
@@ -49,7 +51,9 @@ class Stage {
   ipvs::MemoryTable table;
   absl::Status open_status;
   absl::Time now = absl::UnixEpoch();
+  bool counting = true;
   int opened = 0;
+  Lines read;  // Virtual servers whose real servers were.
   Lines told;
   ServiceNames names;
   Scrape scrape;
@@ -60,6 +64,13 @@ class Stage {
    public:
     explicit View(Stage& stage) : stage_(stage) {}
     absl::StatusOr<std::vector<ipvs::VirtualServer>> Dump() override { return stage_.table.Dump(); }
+    absl::StatusOr<std::vector<ipvs::VirtualServer>> DumpWhere(
+        absl::FunctionRef<bool(const ipvs::VirtualServer&)> whole) override {
+      return stage_.table.DumpWhere([&](const ipvs::VirtualServer& server) {
+        if (whole(server)) stage_.read.push_back(server.key.Format());
+        return whole(server);
+      });
+    }
     absl::StatusOr<ipvs::VirtualServer> Get(const ipvs::VirtualServerKey& key) override {
       return stage_.table.Get(key);
     }
@@ -90,6 +101,24 @@ TEST_CASE("a scrape reads the table with a socket that it keeps") {
   }
   CHECK(stage.opened == 1);
   CHECK(stage.told.empty());
+}
+
+TEST_CASE("a scrape reads no real servers of what nobody uses") {
+  Stage stage;
+  const auto idle = Tcp("10.96.0.2", 80);
+  stage.table.Apply({ipvs::Operation::AddVirtualServer(
+      idle, ipvs::VirtualServerConfig::ForFamily(idle.family, "rr"))});
+  PlannedVirtualServer server = testing::Vip(idle, {});
+  server.service = {"shop", "till"};
+  stage.names.Put({{idle, std::make_shared<const PlannedVirtualServer>(server)}});
+  CHECK(Has(stage.Text(), kActive));
+  CHECK(stage.read == Lines{"TCP 10.96.0.1:80"});
+
+  // Where the kernel does not count, nothing says that it is idle.
+  stage.counting = false;
+  stage.read.clear();
+  CHECK(Has(stage.Text(), kActive));
+  CHECK(stage.read == Lines{"TCP 10.96.0.1:80", "TCP 10.96.0.2:80"});
 }
 
 TEST_CASE("a scrape that cannot read the kernel has none of its counters, and says so once") {

@@ -183,6 +183,31 @@ TEST_CASE("traffic of endpoints has their Pods, over all addresses of the port")
   }
 }
 
+TEST_CASE("real servers are read of what has had a packet, and of what shares its port") {
+  Traffic traffic(MetricsDetail::kService);
+  const auto other = Tcp("10.96.0.2", 80);
+  traffic.Learn({{kVip, Planned(kVip)},
+                 {kNodePort, Planned(kNodePort)},
+                 {other, Planned(other, {}, "till")}});
+  const auto used = [&] {
+    return std::vector<bool>{traffic.MayBeUsed(Found(kVip, 0)),
+                             traffic.MayBeUsed(Found(kNodePort, 0)),
+                             traffic.MayBeUsed(Found(other, 0))};
+  };
+  CHECK(used() == std::vector<bool>{false, false, false});
+  CHECK(traffic.MayBeUsed(Found(kVip, 1)));
+  CHECK_FALSE(traffic.MayBeUsed(Found(Tcp("10.96.0.3", 80), 1)));  // Somebody else's.
+
+  traffic.Count({Found(kVip, 0), Found(kNodePort, 2), Found(other, 0)});
+  // Also when its counters are set to zero.
+  CHECK(used() == std::vector<bool>{true, true, false});
+  // What was counted before stays, and what is open is counted.
+  traffic.Count({Found(kVip, 0), Found(kNodePort, 0, {Real("10.244.1.2", 0, 3)}), Found(other, 0)});
+  CHECK(Connections(traffic) == "2");
+  CHECK(Exported(traffic, "fairlead_service_active_connections") ==
+        Lines{absl::StrCat("fairlead_service_active_connections", kCart, 3)});
+}
+
 TEST_CASE("no more is exported than was asked for") {
   struct Row {
     std::string name;
