@@ -1,18 +1,21 @@
-// What an agent and the feed's server hold in memory. As root on a kernel with IPVS:
+// What an agent and its watcher hold in memory. As root on a kernel with IPVS:
 //
 //   test/lab/run build/test/bench/memory_bench [--program FAIRLEAD] [--services N]
 //     [--endpoints N]
 //
 // Of one size alone where the number of each Service's endpoints is given.
 //
-// An agent of each size starts in a network namespace of its own, is fed, and is looked at when
-// its kernel has everything. The server is a process of the benchmark with the product's journal.
+// An agent and a watcher of each size start in a network namespace of their own, and are looked at
+// when the kernel has everything. The watcher reads a folder of manifests.
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -21,7 +24,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "ipvs/kernel_table.h"
-#include "test/bench/feed_watcher.h"
 #include "test/bench/need.h"
 #include "test/bench/objects.h"
 #include "test/bench/report.h"
@@ -32,6 +34,7 @@ namespace fairlead::bench {
 namespace {
 
 constexpr absl::Duration kPatience = absl::Minutes(5);
+constexpr char kFeed[] = "127.0.0.1:10270";
 // The goal that is set for an agent of 10,000 Services with 100,000 endpoints.
 constexpr double kGoalMegabytes = 50;
 
@@ -66,24 +69,75 @@ bool KernelHas(const Scale& scale) {
          endpoints == static_cast<size_t>(scale.services) * scale.endpoints;
 }
 
+// A Service and its slice as two documents.
+std::string Manifest(int number, int endpoints) {
+  const auto service = MakeService(number);
+  const auto slice = MakeSlice(number, endpoints);
+  const auto port = [](const std::string& name, int value) {
+    return nlohmann::json{{"name", name}, {"port", value}};
+  };
+  nlohmann::json list = nlohmann::json::array();
+  for (const Endpoint& endpoint : slice->endpoints) {
+    list.push_back({{"addresses", nlohmann::json::array({endpoint.address.Format()})},
+                    {"nodeName", endpoint.node_name.str()},
+                    {"zone", endpoint.zone.str()},
+                    {"conditions", {{"ready", true}}},
+                    {"targetRef", {{"kind", "Pod"}, {"name", endpoint.target_name.str()}}}});
+  }
+  const nlohmann::json documents[] = {
+      {{"apiVersion", "v1"},
+       {"kind", "Service"},
+       {"metadata", {{"namespace", service->name.name_space}, {"name", service->name.name}}},
+       {"spec",
+        {{"clusterIP", service->cluster_ips[0].Format()},
+         {"ports",
+          nlohmann::json::array({port(service->ports[0].name, service->ports[0].port)})}}}},
+      {{"apiVersion", "discovery.k8s.io/v1"},
+       {"kind", "EndpointSlice"},
+       {"metadata",
+        {{"namespace", slice->name.name_space},
+         {"name", slice->name.name},
+         {"labels", {{"kubernetes.io/service-name", slice->service_name}}}}},
+       {"addressType", "IPv4"},
+       {"ports", nlohmann::json::array({port(slice->ports[0].name, slice->ports[0].port)})},
+       {"endpoints", list}},
+  };
+  return absl::StrCat("---\n", documents[0].dump(), "\n---\n", documents[1].dump(), "\n");
+}
+
+// A hundred Services to a file.
+void WriteManifests(const std::string& folder, const Scale& scale) {
+  for (int first = 0; first < scale.services; first += 100) {
+    std::ofstream file(absl::StrCat(folder, "/", first, ".yaml"));
+    const int end = std::min(first + 100, scale.services);
+    for (int i = first; i < end; ++i) file << Manifest(i, scale.endpoints);
+    Need(file.flush().good(), "cannot write manifests");
+  }
+}
+
 struct Measured {
   Memory agent;
-  double watcher = 0;  // Megabytes, resident.
+  Memory watcher;
 };
 
 Measured Measure(const std::string& program, const Scale& scale) {
   ipvs::EnterNewNetworkNamespace();
-  Need(std::system("ip link add dummy0 type dummy && ip link set dummy0 up && "
-                   "ip address add 192.168.1.1/24 dev dummy0") == 0,
+  Need(std::system("ip link set lo up && ip link add dummy0 type dummy && "
+                   "ip link set dummy0 up && ip address add 192.168.1.1/24 dev dummy0") == 0,
        "cannot make a device");
-  WatcherProcess watcher({scale.services, scale.endpoints}, "");
   char folder[] = "/tmp/memory_bench.XXXXXX";
   Need(mkdtemp(folder) != nullptr, "cannot make a folder");
-  auto agent =
-      lab::Process::Start({.words = {program, "proxy", "--node-name", "n1", "--node-ip",
-                                     "192.168.1.1", "--cluster-cidr", "10.0.0.0/8", "--state-dir",
-                                     folder, "--socket", absl::StrCat(folder, "/socket"),
-                                     "--watcher", watcher.address(), "--insecure-plaintext"}});
+  const std::string manifests = absl::StrCat(folder, "/manifests");
+  Need(mkdir(manifests.c_str(), 0700) == 0, "cannot make a folder");
+  WriteManifests(manifests, scale);
+  auto watcher = lab::Process::Start(
+      {.words = {program, "watcher", "--manifests", manifests, "--socket",
+                 absl::StrCat(folder, "/watcher"), "--listen", kFeed, "--insecure-plaintext"}});
+  Need(watcher.status());
+  auto agent = lab::Process::Start(
+      {.words = {program, "proxy", "--node-name", "n1", "--node-ip", "192.168.1.1",
+                 "--cluster-cidr", "10.0.0.0/8", "--state-dir", folder, "--socket",
+                 absl::StrCat(folder, "/socket"), "--watcher", kFeed, "--insecure-plaintext"}});
   Need(agent.status());
   if (!lab::WaitUntil(kPatience, [&] { return !(*agent)->running() || KernelHas(scale); }) ||
       !(*agent)->running()) {
@@ -91,14 +145,14 @@ Measured Measure(const std::string& program, const Scale& scale) {
   }
   // The picture has been saved too, and an audit has begun.
   absl::SleepFor(absl::Seconds(10));
-  const Measured measured{MemoryOf((*agent)->pid()),
-                          static_cast<double>(watcher.Measure().resident_bytes) / 1e6};
+  const Measured measured{MemoryOf((*agent)->pid()), MemoryOf((*watcher)->pid())};
   agent->reset();
+  watcher->reset();
   (void)std::system(absl::StrCat("rm -r ", folder).c_str());
   return measured;
 }
 
-void AddAgent(Report& report, const Scale& scale, const Memory& memory) {
+void AddMemory(Report& report, const Scale& scale, const Memory& memory) {
   report.Add(absl::StrCat(scale.services, " Services with ", scale.endpoints, " endpoints"), "MB",
              memory.resident);
   report.Add("  of it anonymous: no file's", "MB", memory.anonymous);
@@ -107,8 +161,11 @@ void AddAgent(Report& report, const Scale& scale, const Memory& memory) {
 
 void RunOne(const std::string& program, const Scale& scale) {
   Report report("memory");
+  const Measured measured = Measure(program, scale);
   report.Section("Resident memory of an agent");
-  AddAgent(report, scale, Measure(program, scale).agent);
+  AddMemory(report, scale, measured.agent);
+  report.Section("Resident memory of its watcher");
+  AddMemory(report, scale, measured.watcher);
 }
 
 void Run(const std::string& program, int services) {
@@ -119,7 +176,7 @@ void Run(const std::string& program, int services) {
   report.Section("Resident memory of an agent, 10 s after its kernel has everything");
   for (const Scale& scale : scales) {
     measured.push_back(Measure(program, scale));
-    AddAgent(report, scale, measured.back().agent);
+    AddMemory(report, scale, measured.back().agent);
   }
   const Measured& none = measured[0];
   const Measured& one = measured[3];
@@ -132,19 +189,16 @@ void Run(const std::string& program, int services) {
   };
   report.Goal("resident memory of the agent with all of them", ten.agent.resident, kGoalMegabytes,
               "MB");
-  report.Section("The feed's server, with one agent");
-  for (size_t i = 0; i < scales.size(); ++i) {
-    report.Add(
-        absl::StrCat(scales[i].services, " Services with ", scales[i].endpoints, " endpoints"),
-        "MB", measured[i].watcher);
-  }
+  report.Section("Resident memory of its watcher then");
+  for (size_t i = 0; i < scales.size(); ++i) AddMemory(report, scales[i], measured[i].watcher);
   report.Section("By object");
   report.Add("agent, an endpoint", "bytes", per_endpoint(one.agent.resident, ten.agent.resident));
   report.Add("agent, a Service", "bytes",
              per_service(none.agent.resident, one.agent.resident, ten.agent.resident));
-  report.Add("feed's server, an endpoint", "bytes", per_endpoint(one.watcher, ten.watcher));
-  report.Add("feed's server, a Service", "bytes",
-             per_service(none.watcher, one.watcher, ten.watcher));
+  report.Add("watcher, an endpoint", "bytes",
+             per_endpoint(one.watcher.resident, ten.watcher.resident));
+  report.Add("watcher, a Service", "bytes",
+             per_service(none.watcher.resident, one.watcher.resident, ten.watcher.resident));
 }
 
 }  // namespace
