@@ -28,6 +28,9 @@ using vectors::Verdict;
 
 // Silence for so long is a drop: shorter than the second after which a SYN is sent again.
 constexpr absl::Duration kSilence = absl::Milliseconds(700);
+// In which an answer has to come: a SYN that a busy machine loses is sent again after one second,
+// and after three.
+constexpr absl::Duration kAnswer = absl::Seconds(15);
 // Round robin meets all endpoints, and one that should not be there, in twice their number.
 constexpr int kRequestsPerEndpoint = 2;
 // To see that a client keeps to one endpoint.
@@ -175,7 +178,8 @@ class Stage {
     if (one.protocol == ipvs::Protocol::kUdp) request.transport = Transport::kUdp;
     if (one.protocol == ipvs::Protocol::kSctp) request.transport = Transport::kSctp;
     // A refusal may take two attempts: a socket that is still connecting misses the first one.
-    if (!IsAnswered(one) && one.expected.verdict != Verdict::kReject) request.timeout = kSilence;
+    request.timeout =
+        IsAnswered(one) || one.expected.verdict == Verdict::kReject ? kAnswer : kSilence;
     if (one.source.column == "self") request.source_address = one.source.address.Format();
     return request;
   }
