@@ -201,26 +201,22 @@ std::string FilterChains(const RulesetConfig& config) {
 }
 
 // Only a first packet of a connection gets here. Its destination is an endpoint by now, what the
-// client asked for is in its connection tracking entry. One rule per protocol: nft knows the type
-// of proto-dst only where the protocol is fixed.
+// client asked for is in its connection tracking entry. One chain per protocol, which each rule
+// names again: nft knows the type of proto-dst only where the protocol is fixed.
 constexpr absl::string_view kMasqueradeRule = R"nft(		$SOURCEmeta l4proto $PROTOCOL \
 			ct original $IP daddr . meta l4proto . ct original proto-dst @$SET \
 			goto node_source comment "$WHY"
 )nft";
 
-std::string MasqueradeRules(SetName set, IpFamily family, absl::string_view source,
-                            absl::string_view why) {
+std::string MasqueradeRule(absl::string_view protocol, SetName set, IpFamily family,
+                           absl::string_view source, absl::string_view why) {
   const bool v4 = family == IpFamily::kIpv4;
-  std::string text;
-  for (const absl::string_view protocol : {"tcp", "udp", "sctp"}) {
-    text += absl::StrReplaceAll(kMasqueradeRule,
-                                {{"$SOURCE", source},
-                                 {"$PROTOCOL", protocol},
-                                 {"$IP", v4 ? "ip" : "ip6"},
-                                 {"$SET", absl::StrCat(FormatSetName(set), v4 ? "4" : "6")},
-                                 {"$WHY", why}});
-  }
-  return text;
+  return absl::StrReplaceAll(kMasqueradeRule,
+                             {{"$SOURCE", source},
+                              {"$PROTOCOL", protocol},
+                              {"$IP", v4 ? "ip" : "ip6"},
+                              {"$SET", absl::StrCat(FormatSetName(set), v4 ? "4" : "6")},
+                              {"$WHY", why}});
 }
 
 // What a packet has to be to come from outside; unset where pods cannot be told from others.
@@ -229,6 +225,21 @@ std::optional<std::string> NotFromPods(const PodDetector& pods, IpFamily family)
   if (!pods.device.empty()) return absl::StrCat("iifname != ", DevicesOf(pods), " ");
   return absl::StrCat("ct original ", family == IpFamily::kIpv4 ? "ip" : "ip6",
                       " saddr != ", PodsOf(Disjoint(pods.prefixes, family)), " ");
+}
+
+std::string MasqueradeChain(absl::string_view protocol, const RulesetConfig& config) {
+  std::string text = absl::StrCat("\n\tchain masquerade_", protocol,
+                                  " {\n\t\tcomment \"Connections by what the client asked for\"\n");
+  for (const IpFamily family : {IpFamily::kIpv4, IpFamily::kIpv6}) {
+    text += MasqueradeRule(protocol, SetName::kMasqueradeAlways, family, "", "from anyone");
+  }
+  for (const IpFamily family : {IpFamily::kIpv4, IpFamily::kIpv6}) {
+    const std::optional<std::string> source = NotFromPods(config.pods, family);
+    if (!source.has_value()) continue;
+    text +=
+        MasqueradeRule(protocol, SetName::kMasqueradeOutsiders, family, *source, "not from pods");
+  }
+  return text + "\t}\n";
 }
 
 std::string PostroutingChains(const RulesetConfig& config) {
@@ -242,7 +253,8 @@ std::string PostroutingChains(const RulesetConfig& config) {
                     " fib saddr type local return comment \"the node's own address\"\n");
   }
   absl::StrAppend(
-      &text, "\t\tmasquerade fully-random\n\t}\n",
+      &text, "\t\tmasquerade fully-random\n\t}\n", MasqueradeChain("tcp", config),
+      MasqueradeChain("udp", config), MasqueradeChain("sctp", config),
       "\n\tchain postrouting {\n"
       "\t\tcomment \"Replies come back through this node, where they get the VIP as source\"\n"
       "\t\ttype nat hook postrouting priority srcnat; policy accept\n");
@@ -251,15 +263,9 @@ std::string PostroutingChains(const RulesetConfig& config) {
     absl::StrAppend(&text, "\t\t", ip, " saddr . ", ip, " daddr @hairpin", family,
                     " masquerade fully-random comment \"an endpoint that reaches itself\"\n");
   }
-  for (const IpFamily family : {IpFamily::kIpv4, IpFamily::kIpv6}) {
-    text += MasqueradeRules(SetName::kMasqueradeAlways, family, "", "from anyone");
-  }
-  for (const IpFamily family : {IpFamily::kIpv4, IpFamily::kIpv6}) {
-    const std::optional<std::string> source = NotFromPods(config.pods, family);
-    if (!source.has_value()) continue;
-    text += MasqueradeRules(SetName::kMasqueradeOutsiders, family, *source, "not from pods");
-  }
-  return text + "\t}\n";
+  return text +
+         "\t\tmeta l4proto vmap { tcp : goto masquerade_tcp, udp : goto masquerade_udp, \\\n"
+         "\t\t\tsctp : goto masquerade_sctp }\n\t}\n";
 }
 
 // Whether a line of a chain starts a rule; what is indented deeper goes on with one.

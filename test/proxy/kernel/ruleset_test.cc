@@ -1,5 +1,6 @@
 #include "proxy/kernel/ruleset.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <map>
 #include <set>
@@ -113,19 +114,19 @@ TEST_CASE("the ruleset tells pods from others as the detector says, where it say
     for (const std::string& match : row.from_pods) from_pods.push_back(match + kPodsComment);
     CHECK(With(LinesOf(text, "input"), "jump internal") == from_pods);
 
-    const std::vector<std::string> postrouting = LinesOf(text, "postrouting");
     for (const bool v4 : {true, false}) {
       const std::string& match = v4 ? row.not_from_pods4 : row.not_from_pods6;
       const std::string ip = v4 ? "ip" : "ip6";
       const std::string set = v4 ? "@masquerade_outsiders4" : "@masquerade_outsiders6";
-      std::vector<std::string> rules;
-      for (const char* protocol : {"tcp", "udp", "sctp"}) {
-        if (match.empty()) break;
-        rules.push_back(match + " meta l4proto " + protocol + " ct original " + ip +
-                        " daddr . meta l4proto . ct original proto-dst " + set +
-                        " goto node_source comment \"not from pods\"");
+      for (const std::string protocol : {"tcp", "udp", "sctp"}) {
+        std::vector<std::string> rules;
+        if (!match.empty()) {
+          rules.push_back(match + " meta l4proto " + protocol + " ct original " + ip +
+                          " daddr . meta l4proto . ct original proto-dst " + set +
+                          " goto node_source comment \"not from pods\"");
+        }
+        CHECK(With(LinesOf(text, "masquerade_" + protocol), set) == rules);
       }
-      CHECK(With(postrouting, set) == rules);
     }
   }
 }
@@ -155,15 +156,24 @@ TEST_CASE("the ruleset declares every set for both families, the marks' as a map
 }
 
 TEST_CASE("every set is used by the chains but those that are records") {
-  std::string text = RulesetText(WithDevice("cni0", false));
+  // How many rules ask what is asked in more or fewer places than one.
+  const std::map<SetName, int> rules = {
+      {SetName::kOwned, 0},
+      {SetName::kOwnedMark, 0},
+      {SetName::kGuarded, 2},
+      {SetName::kMasqueradeAlways, 3},
+      {SetName::kMasqueradeOutsiders, 3},
+  };
+  const std::string text = RulesetText(WithDevice("cni0", false));
+  const std::vector<std::string> words = absl::StrSplit(text, absl::ByAnyChar(" \n"));
   for (int i = 0; i < kSetNames; ++i) {
     const SetName set = static_cast<SetName>(i);
-    const bool record = set == SetName::kOwned || set == SetName::kOwnedMark;
+    const auto row = rules.find(set);
     for (const char* family : {"4", "6"}) {
       const std::string reference = "@" + std::string(FormatSetName(set)) + family;
       INFO(reference);
-      CHECK(absl::StrContains(text, reference + " ") + absl::StrContains(text, reference + "\n") ==
-            (record ? 0 : 1));
+      CHECK(std::count(words.begin(), words.end(), reference) ==
+            (row == rules.end() ? 1 : row->second));
     }
   }
 }
@@ -189,6 +199,15 @@ TEST_CASE("marks of the range are put on and taken off") {
           "meta mark set ip daddr . meta l4proto . th dport map @mark4",
           "meta mark set ip6 daddr . meta l4proto . th dport map @mark6"});
   CHECK(RulesetText(config) != RulesetText({}));
+}
+
+TEST_CASE(
+    "each protocol has a chain of what is masqueraded, after endpoints that reach themselves") {
+  const std::vector<std::string> lines = LinesOf(RulesetText({}), "postrouting");
+  CHECK(PlaceOf(lines, "@hairpin6") + 1 == PlaceOf(lines, "vmap"));
+  CHECK(lines.back() ==
+        "meta l4proto vmap { tcp : goto masquerade_tcp, udp : goto masquerade_udp, "
+        "sctp : goto masquerade_sctp }");
 }
 
 TEST_CASE("what is not let in is refused or dropped before anything leads around it") {
@@ -236,7 +255,8 @@ TEST_CASE("the chains hang where IPVS needs them") {
     INFO(row.chain);
     CHECK(With(LinesOf(text, row.chain), " hook ") == std::vector<std::string>{row.hook});
   }
-  for (const char* chain : {"internal", "unserved", "guard", "refuse", "node_source"}) {
+  for (const char* chain : {"internal", "unserved", "guard", "refuse", "node_source",
+                            "masquerade_tcp", "masquerade_udp", "masquerade_sctp"}) {
     INFO(chain);
     CHECK(With(LinesOf(text, chain), " hook ").empty());
   }
@@ -260,7 +280,7 @@ TEST_CASE("a ruleset's shape has its chains, their rules, and a name that is of 
     }
     CHECK(chains.size() + 1 == shape->size());
     const int from_pods = static_cast<int>(row.from_pods.size());
-    const int not_from_pods = 3 * (!row.not_from_pods4.empty() + !row.not_from_pods6.empty());
+    const int not_from_pods = !row.not_from_pods4.empty() + !row.not_from_pods6.empty();
     CHECK(chains == RulesetShape{{"input", 5 + from_pods},
                                  {"output", 4},
                                  {"internal", 2},
@@ -271,7 +291,10 @@ TEST_CASE("a ruleset's shape has its chains, their rules, and a name that is of 
                                  {"delivered", 1},
                                  {"looped", 1},
                                  {"node_source", 3},
-                                 {"postrouting", 8 + not_from_pods}});
+                                 {"masquerade_tcp", 2 + not_from_pods},
+                                 {"masquerade_udp", 2 + not_from_pods},
+                                 {"masquerade_sctp", 2 + not_from_pods},
+                                 {"postrouting", 3}});
   }
   // Same rules, other addresses or devices: only the name differs.
   CHECK(identities.size() == Detectors().size());
