@@ -196,7 +196,7 @@ CleanupReport RemoveOwned(const OwnedKernel& kernel, const OwnedOptions& options
   bool done = true;
   if (kernel.table != nullptr) {
     const std::vector<VirtualServerKey> recorded = RecordedServers(*elements);
-    Close(kernel.firewall, {SetName::kOpen});
+    Close(kernel.firewall, {SetName::kServed, SetName::kOpen});
     done = RemoveVirtualServers(*kernel.table, OnlyMarks(recorded, false), report);
     Close(kernel.firewall, {SetName::kMark, SetName::kDrop});
     done = RemoveVirtualServers(*kernel.table, OnlyMarks(recorded, true), report) && done;

@@ -30,8 +30,9 @@ struct SetText {
 constexpr SetText kSets[kSetNames] = {
     {SetName::kOwned, "virtual servers that Fairlead made"},
     {SetName::kOwnedMark, "virtual servers for marks that Fairlead made"},
-    {SetName::kOpen, "ports of Services on guarded addresses"},
-    {SetName::kGuarded, "VIPs: closed but for their open ports"},
+    {SetName::kServed, "ports that any new connection may reach"},
+    {SetName::kOpen, "ports of Services on guarded addresses, but those served to anyone"},
+    {SetName::kGuarded, "VIPs: closed but for the ports of Services"},
     {SetName::kMasqueradeAlways, "source becomes the node's address, whoever it is"},
     {SetName::kMasqueradeOutsiders, "source becomes the node's address unless it is a pod"},
     {SetName::kHairpin, "endpoints on this node that may reach themselves"},
@@ -84,6 +85,9 @@ std::string SetsText() {
 // asks for a virtual server for none but a SYN. A SYN is never such a packet, though connection
 // tracking may take it for one: it could open a connection to a port of the host through a VIP.
 //
+// Most of the others are for a port that nothing limits, marks, refuses or drops. They cost one
+// lookup, once no mark of Fairlead's range is on them.
+//
 // IPVS compares a packet's whole mark, so Fairlead's replaces what others have put there. It is put
 // on right before IPVS looks and taken off right after, in whichever of four places the packet
 // comes to next: others' chains see it nowhere. A mark of the range that a packet brings along is
@@ -94,7 +98,7 @@ constexpr absl::string_view kFilterChains = R"nft(
 		type filter hook input priority 90; policy accept
 		ct state established tcp flags & syn == 0 accept comment "IPVS knows it, or nobody"
 		meta mark $MARKS meta mark set 0 comment "not from Fairlead"
-$FROM_PODS		ct state new,invalid,untracked jump unserved \
+$SERVED$FROM_PODS		ct state new,invalid,untracked jump unserved \
 			comment "connections that are there go on"
 		ip daddr @guarded4 goto guard comment "VIPs do not lead to the host's own ports"
 		ip6 daddr @guarded6 goto guard comment "VIPs do not lead to the host's own ports"
@@ -105,7 +109,7 @@ $FROM_PODS		ct state new,invalid,untracked jump unserved \
 		type filter hook output priority -110; policy accept
 		oif != "lo" accept comment "not to a Service, or on from IPVS"
 		ct state established tcp flags & syn == 0 accept comment "IPVS knows it, or nobody"
-		jump internal comment "the node reaches every endpoint"
+$SERVED		jump internal comment "the node reaches every endpoint"
 		ct state new,invalid,untracked jump unserved \
 			comment "connections that are there go on"
 	}
@@ -195,8 +199,14 @@ std::string FromPodsRules(const PodDetector& pods) {
   return rules;
 }
 
+constexpr absl::string_view kServedRules =
+    R"nft(		ip daddr . meta l4proto . th dport @served4 accept comment "plain: to IPVS"
+		ip6 daddr . meta l4proto . th dport @served6 accept comment "plain: to IPVS"
+)nft";
+
 std::string FilterChains(const RulesetConfig& config) {
   return absl::StrReplaceAll(kFilterChains, {{"$MARKS", config.marks.Format()},
+                                             {"$SERVED", kServedRules},
                                              {"$FROM_PODS", FromPodsRules(config.pods)}});
 }
 

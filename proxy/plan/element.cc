@@ -7,6 +7,15 @@
 #include "absl/strings/str_format.h"
 
 namespace fairlead {
+namespace {
+
+// Whether nothing depends on who sends a packet to it, and no packet is refused or dropped.
+bool IsPlain(const PlannedVirtualServer& server) {
+  return !server.key.is_mark() && server.sources.empty() && server.mark == 0 &&
+         server.verdict == Verdict::kBalance;
+}
+
+}  // namespace
 
 SetKey KeyOf(SetName set) {
   switch (set) {
@@ -29,6 +38,8 @@ absl::string_view FormatSetName(SetName set) {
       return "owned";
     case SetName::kOwnedMark:
       return "owned_mark";
+    case SetName::kServed:
+      return "served";
     case SetName::kOpen:
       return "open";
     case SetName::kGuarded:
@@ -86,8 +97,10 @@ std::vector<Element> ElementsOf(const PlannedVirtualServer& server) {
     return elements.emplace_back(
         Element{.set = set, .address = key.address, .protocol = key.protocol, .port = key.port});
   };
-  if (server.vip) {
-    elements.push_back({.set = SetName::kGuarded, .address = key.address});
+  if (server.vip) elements.push_back({.set = SetName::kGuarded, .address = key.address});
+  if (IsPlain(server)) {
+    add_port(SetName::kServed);
+  } else if (server.vip) {
     // Also when it drops: the ruleset looks at the set of drops before it refuses what is closed.
     add_port(SetName::kOpen);
   }

@@ -16,8 +16,9 @@ namespace fairlead {
 enum class SetName : uint8_t {
   kOwned,                // Port of every virtual server that Fairlead made.
   kOwnedMark,            // Firewall mark of every such virtual server that has one.
-  kOpen,                 // Port that is open on a guarded address.
-  kGuarded,              // Address: VIPs, closed but for what kOpen has.
+  kServed,               // Port that any new connection may reach: straight to IPVS.
+  kOpen,                 // Port that is open on a guarded address, to what nothing else stops.
+  kGuarded,              // Address: VIPs, closed but for what kServed and kOpen have.
   kMasqueradeAlways,     // Port.
   kMasqueradeOutsiders,  // Port: unless the source is a pod.
   kHairpin,              // Address twice: a local endpoint that reaches itself is masqueraded.
@@ -27,7 +28,7 @@ enum class SetName : uint8_t {
   kDrop,                 // Port: silence.
   kReject,               // Port: refused.
 };
-inline constexpr int kSetNames = 12;
+inline constexpr int kSetNames = 13;
 
 // What identifies an element of a set.
 enum class SetKey : uint8_t {
@@ -39,8 +40,8 @@ enum class SetKey : uint8_t {
 };
 SetKey KeyOf(SetName set);
 
-// "owned", "owned_mark", "open", "guarded", "masquerade_always", "masquerade_outsiders", "hairpin",
-// "limited", "allowed", "mark", "drop", "reject"; in the kernel followed by 4 or 6.
+// "owned", "owned_mark", "served", "open", "guarded", "masquerade_always", "masquerade_outsiders",
+// "hairpin", "limited", "allowed", "mark", "drop", "reject"; in the kernel followed by 4 or 6.
 absl::string_view FormatSetName(SetName set);
 
 // One element. What is not of its set's key (or of the map's value) is at its default.
@@ -75,8 +76,8 @@ struct Element {
 };
 
 // All elements of a planned virtual server, sorted, none twice; several servers may want the same
-// one. What masquerades or is open does not depend on there being endpoints: those that come and go
-// cost their hairpin, and the first and the last one the elements that refuse or drop.
+// one. What masquerades does not depend on there being endpoints: those that come and go cost their
+// hairpin, and the first and the last one the elements that refuse or drop, and kServed for kOpen.
 std::vector<Element> ElementsOf(const PlannedVirtualServer& server);
 
 // The record that Fairlead made the virtual server.

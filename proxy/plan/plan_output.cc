@@ -15,6 +15,7 @@ using Json = nlohmann::ordered_json;
 constexpr SetName kAllSets[] = {
     SetName::kOwned,
     SetName::kOwnedMark,
+    SetName::kServed,
     SetName::kOpen,
     SetName::kGuarded,
     SetName::kMasqueradeAlways,

@@ -43,7 +43,7 @@
 //     }],
 //     "elements": {                 every set of the nft table, also the empty ones
 //       "owned4": ["10.96.0.1 . tcp . 80"], "owned6": [], "owned_mark4": …, "owned_mark6": …,
-//       "open4": …, "open6": …,
+//       "served4": …, "served6": …, "open4": …, "open6": …,
 //       "guarded4": …, "guarded6": …, "masquerade_always4": …, "masquerade_always6": …,
 //       "masquerade_outsiders4": …, "masquerade_outsiders6": …, "hairpin4": …, "hairpin6": …,
 //       "limited4": …, "limited6": …, "allowed4": …, "allowed6": …, "mark4": …, "mark6": …,

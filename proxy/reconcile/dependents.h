@@ -6,10 +6,18 @@
 
 namespace fairlead {
 
+Element ServedElement(const ipvs::VirtualServerKey& key);
 Element OpenElement(const ipvs::VirtualServerKey& key);
 Element RejectElement(const ipvs::VirtualServerKey& key);
 Element LimitedElement(const ipvs::VirtualServerKey& key);
 Element GuardElement(const IpAddress& vip);
+
+// Whether what is in the set leads new connections to a port: kServed any, kOpen those to a VIP
+// that nothing has stopped. A port needs no more than one of them.
+bool IsWay(SetName set);
+
+// The element of the other one, for the same port.
+Element OtherWay(const Element& way);
 
 // The virtual server of an element whose set has ports.
 ipvs::VirtualServerKey ServerOf(const Element& element);

@@ -94,7 +94,9 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
     auto have = actual_servers_.find(key);
     const ActualVirtualServer* present = have == actual_servers_.end() ? nullptr : &have->second;
     const bool recorded = actual_elements_.contains(OwnedElement(key));
-    const Element open = OpenElement(key);
+    const auto may_have = [this](const Element& element) {
+      return actual_elements_.contains(element) || InDoubt(element);
+    };
     if (want == nullptr && !recorded) continue;  // Somebody else's.
     if (want != nullptr && (!recorded || InDoubt(OwnedElement(key)))) {
       failed[key] = absl::UnavailableError("its record of ownership could not be written");
@@ -103,13 +105,12 @@ std::map<VirtualServerKey, absl::Status> Reconciler::ApplyServers(
     const bool retires =
         present != nullptr && want == nullptr && (key.is_mark() || IsRetiring(key));
     if (want == nullptr && present != nullptr && !retires &&
-        (actual_elements_.contains(open) || InDoubt(open))) {
+        (may_have(ServedElement(key)) || may_have(OpenElement(key)))) {
       failed[key] = absl::UnavailableError("its port could not be closed");
       continue;
     }
-    const Element limited = LimitedElement(key);
     if (want != nullptr && present == nullptr && !want->sources.empty() &&
-        (!actual_elements_.contains(limited) || InDoubt(limited))) {
+        (!IsThere(LimitedElement(key)) || may_have(ServedElement(key)))) {
       failed[key] = absl::UnavailableError("its sources could not be limited");
       continue;
     }

@@ -92,11 +92,14 @@ struct ReconcileFailure {
 // Works in an order in which no VIP is without its guard and no virtual server without its record
 // of ownership, wherever it is interrupted:
 //   adding    ownership, guard, masquerade, sources; virtual servers of marks; marks, drops;
-//             virtual servers of addresses; open port (with the guard where its virtual server is
-//             there already); route
-//   removing  route; open port; virtual servers of addresses; marks, drops; virtual servers of
-//             marks; the rest of the firewall, ownership with it
-// Pods and the node so have every endpoint of an address while it changes over to local ones.
+//             virtual servers of addresses; way to the port, served or open (with the guard where
+//             its virtual server is there already); route
+//   removing  route; way to the port; virtual servers of addresses; marks, drops; virtual servers
+//             of marks; the rest of the firewall, ownership with it
+// Pods and the node so have every endpoint of an address while it changes over to local ones. Where
+// a VIP's port is to be open in place of served, or served in place of open, one goes in the
+// transaction in which the other comes: to open in the first one, so that nothing leads past what
+// stops packets, to served in the last one.
 //
 // A virtual server that is no longer wanted and has connections retires: it takes no new ones,
 // which are refused, and stays with all that leads to it until its real servers have drained.
@@ -252,10 +255,18 @@ class Reconciler {
   // believe to be in the kernel proves nothing.
   bool InDoubt(const Element& element) const;
   bool InDoubt(const IpAddress& vip) const { return route_retries_.Contains(vip); }
+  bool IsThere(const Element& element) const {
+    return actual_elements_.contains(element) && !InDoubt(element);
+  }
 
-  static Moment MomentOf(const DesiredState& desired, const Element& element, bool want);
+  Moment MomentOf(const DesiredState& desired, const Element& element, bool want) const;
+  // Whether a way to a port is not to wait for its moment, but to be written in the first one.
+  bool IsAtOnce(const DesiredState& desired, const Element& element, bool want) const;
+  // Whether a port that may be in use would be shut without this way to it, as the one that is
+  // wanted in its place has not come.
+  bool Shuts(const DesiredState& desired, const Element& way) const;
   // What has to be done before the element can be written or deleted; empty: nothing.
-  std::string Missing(const Element& element, bool want) const;
+  std::string Missing(const DesiredState& desired, const Element& element, bool want) const;
   // Whether packets may get the mark of the virtual server.
   bool IsMarkGiven(const ipvs::VirtualServerKey& mark) const;
   // Keeps account of an element that is in the kernel now, or no more.
@@ -263,7 +274,12 @@ class Reconciler {
   void HaveNoMore(const Element& element);
   void ReconcileElements(const DesiredState& desired, const std::set<Element>& elements,
                          Moment moment, absl::Time now);
-  void ApplyElements(absl::Span<const ElementChange> changes, absl::Time now);
+  void ApplyElements(const DesiredState& desired, absl::Span<const ElementChange> changes,
+                     absl::Time now);
+  // The changes without the ways that cannot go, since the others did not come.
+  std::vector<ElementChange> WithoutShutting(const DesiredState& desired,
+                                             absl::Span<const ElementChange> changes,
+                                             absl::Time now);
 
   void ReconcileServers(const DesiredState& desired, const std::set<ipvs::VirtualServerKey>& keys,
                         absl::Time now);

@@ -209,8 +209,8 @@ TEST_CASE("the kernel is read as it is, with all that an agent looks at") {
   } rows[] = {
       {absl::StrCat("ip route del local ", vip, " dev lo table local proto 119"), DriftKind::kRoute,
        absl::StrCat("route ", vip)},
-      {absl::StrCat("nft delete element inet fairlead open4 '{ ", vip, " . tcp . 80 }'"),
-       DriftKind::kElement, absl::StrCat("open4 ", vip, " . tcp . 80")},
+      {absl::StrCat("nft delete element inet fairlead served4 '{ ", vip, " . tcp . 80 }'"),
+       DriftKind::kElement, absl::StrCat("served4 ", vip, " . tcp . 80")},
       {"nft flush chain inet fairlead refuse", DriftKind::kRuleset, "table inet fairlead"},
       {"sysctl -q net.ipv4.vs.expire_nodest_conn=0", DriftKind::kSysctl,
        "net.ipv4.vs.expire_nodest_conn"},

@@ -73,9 +73,10 @@ class Packet {
   // In the words of what is expected; who serves it comes behind it.
   std::string Describe() const {
     if (!ReachesNode()) return "none";
-    if (Wants(SetName::kLimited) && !IsAllowed()) return "drop";
-    const uint32_t mark = Mark();
-    if (mark == 0 && Wants(SetName::kDrop)) return "drop";
+    const bool served = Wants(SetName::kServed);
+    if (!served && Wants(SetName::kLimited) && !IsAllowed()) return "drop";
+    const uint32_t mark = served ? 0 : Mark();
+    if (!served && mark == 0 && Wants(SetName::kDrop)) return "drop";
     const auto key =
         mark == 0 ? ipvs::VirtualServerKey::ForAddress(case_.protocol, case_.address, case_.port)
                   : ipvs::VirtualServerKey::ForMark(case_.address.family(), mark);
@@ -94,14 +95,14 @@ class Packet {
         {.set = set, .address = case_.address, .protocol = case_.protocol, .port = case_.port});
   }
 
-  // A VIP needs its route; a guarded one is closed but for open ports.
+  // A VIP needs its route; a guarded one is closed but for served and open ports.
   bool ReachesNode() const {
     const auto& own = config_.node_port_addresses;
     const bool is_own = std::find(own.begin(), own.end(), case_.address) != own.end();
     if (!desired_.WantsVip(case_.address) && !is_own) return false;
     const bool guarded =
         desired_.WantsElement({.set = SetName::kGuarded, .address = case_.address});
-    return !guarded || Wants(SetName::kOpen);
+    return !guarded || Wants(SetName::kServed) || Wants(SetName::kOpen);
   }
 
   bool IsAllowed() const {

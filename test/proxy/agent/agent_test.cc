@@ -47,7 +47,7 @@ TEST_CASE("before the first complete picture nothing is written, not even the ru
   CHECK(test.prepared == 1);
   CHECK(Describe(test.kernel) ==
         Lines{"TCP 10.96.0.1:80 rr flags 0 timeout 0 /32", "  10.244.2.2:8080 Masq weight 1",
-              "element owned4 10.96.0.1 . tcp . 80", "element open4 10.96.0.1 . tcp . 80",
+              "element owned4 10.96.0.1 . tcp . 80", "element served4 10.96.0.1 . tcp . 80",
               "element guarded4 10.96.0.1", "route 10.96.0.1 src 192.168.1.1"});
   CHECK(test.agent.NextPass() == absl::InfiniteFuture());
 }

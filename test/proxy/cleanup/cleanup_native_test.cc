@@ -237,7 +237,7 @@ TEST_CASE("of Fairlead's own the routes and the table go, and what is beside the
   const std::vector<Element> elements = {
       OwnedElement(web),
       OwnedElement(mark),
-      {.set = SetName::kOpen, .address = web.address, .port = 80}};
+      {.set = SetName::kServed, .address = web.address, .port = 80}};
   ipvs::MemoryTable table;
   OwnedKernel kernel{.table = &table,
                      .firewall = **firewall,
@@ -274,7 +274,7 @@ TEST_CASE("of Fairlead's own the routes and the table go, and what is beside the
   SECTION("with sets that somebody deleted") {
     make();
     Run("nft flush table inet fairlead; nft delete set inet fairlead hairpin4; "
-        "nft delete set inet fairlead open4");
+        "nft delete set inet fairlead served4");
     CHECK(absl::IsNotFound((*made)->Dump().status()));
     CHECK(RemoveOwned(kernel, {}).removed == expected);
   }

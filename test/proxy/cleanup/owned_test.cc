@@ -39,6 +39,7 @@ struct TestNode {
     for (const Element& element :
          {OwnedElement(kWeb), OwnedElement(kWeb6), OwnedElement(kMark), OwnedElement(kMark6),
           Element{.set = SetName::kGuarded, .address = kWeb.address},
+          Element{.set = SetName::kServed, .address = kWeb.address, .port = 80},
           Element{.set = SetName::kOpen, .address = kWeb.address, .port = 80},
           Element{
               .set = SetName::kMark, .address = kWeb.address, .port = 80, .mark = 0x46000001}}) {
@@ -169,7 +170,8 @@ TEST_CASE("ports are closed before their virtual servers go, and marks before th
       [&](const Operation& operation) {
         Lines sets;
         for (const Element& element : node.firewall.elements()) {
-          if (element.set == SetName::kOpen || element.set == SetName::kMark) {
+          if (element.set == SetName::kServed || element.set == SetName::kOpen ||
+              element.set == SetName::kMark) {
             sets.emplace_back(FormatSetName(element.set));
           }
         }

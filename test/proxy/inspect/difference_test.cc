@@ -188,7 +188,7 @@ TEST_CASE("the firewall, routes and settings that differ are told") {
         "+chain inet fairlead mine  # 1 rule", "+chain inet fairlead refuse  # 0 rules"}},
       {"elements are missing",
        [](Scene& scene) {
-         std::erase(scene.kernel.elements, CartElement(SetName::kOpen));
+         std::erase(scene.kernel.elements, CartElement(SetName::kServed));
          std::erase(scene.kernel.elements,
                     Element{.set = SetName::kHairpin, .address = Address("10.244.1.2")});
          std::erase(scene.kernel.elements, OwnedElement(Mark(kMark)));
@@ -197,8 +197,8 @@ TEST_CASE("the firewall, routes and settings that differ are told") {
        },
        {"element owned_mark4 0x46000001 (shop/web:p0)",
         "-add element inet fairlead owned_mark4 { 0x46000001 }",
-        "element open4 10.96.0.1 . tcp . 80 (shop/cart:p80)",
-        "-add element inet fairlead open4 { 10.96.0.1 . tcp . 80 }",
+        "element served4 10.96.0.1 . tcp . 80 (shop/cart:p80)",
+        "-add element inet fairlead served4 { 10.96.0.1 . tcp . 80 }",
         "element guarded6 fd00:96::a (shop/dns:p53)",
         "-add element inet fairlead guarded6 { fd00:96::a }",
         "element hairpin4 10.244.1.2 . 10.244.1.2 (shop/cart:p80)",

@@ -158,11 +158,8 @@ TEST_CASE("the ruleset declares every set for both families, the marks' as a map
 TEST_CASE("every set is used by the chains but those that are records") {
   // How many rules ask what is asked in more or fewer places than one.
   const std::map<SetName, int> rules = {
-      {SetName::kOwned, 0},
-      {SetName::kOwnedMark, 0},
-      {SetName::kGuarded, 2},
-      {SetName::kMasqueradeAlways, 3},
-      {SetName::kMasqueradeOutsiders, 3},
+      {SetName::kOwned, 0},   {SetName::kOwnedMark, 0},        {SetName::kServed, 2},
+      {SetName::kGuarded, 2}, {SetName::kMasqueradeAlways, 3}, {SetName::kMasqueradeOutsiders, 3},
   };
   const std::string text = RulesetText(WithDevice("cni0", false));
   const std::vector<std::string> words = absl::StrSplit(text, absl::ByAnyChar(" \n"));
@@ -201,6 +198,11 @@ TEST_CASE("marks of the range are put on and taken off") {
   CHECK(RulesetText(config) != RulesetText({}));
 }
 
+TEST_CASE("no mark that a packet brings along gets past what is served") {
+  const std::vector<std::string> input = LinesOf(RulesetText({}), "input");
+  CHECK(PlaceOf(input, "meta mark set 0") < PlaceOf(input, "@served4"));
+}
+
 TEST_CASE(
     "each protocol has a chain of what is masqueraded, after endpoints that reach themselves") {
   const std::vector<std::string> lines = LinesOf(RulesetText({}), "postrouting");
@@ -230,7 +232,9 @@ TEST_CASE("packets of connections that are there come first, but never one that 
     const size_t known = PlaceOf(lines, "ct state established");
     REQUIRE(known < lines.size());
     CHECK(absl::StartsWith(lines[known], "ct state established tcp flags & syn == 0 accept"));
-    CHECK(known < PlaceOf(lines, "jump"));
+    CHECK(known < PlaceOf(lines, "@served4"));
+    CHECK(PlaceOf(lines, "@served6") == PlaceOf(lines, "@served4") + 1);
+    CHECK(PlaceOf(lines, "@served6") < PlaceOf(lines, "jump"));
     CHECK(PlaceOf(lines, "jump") < lines.size());
   }
   const std::vector<std::string> output = LinesOf(text, "output");
@@ -281,8 +285,8 @@ TEST_CASE("a ruleset's shape has its chains, their rules, and a name that is of 
     CHECK(chains.size() + 1 == shape->size());
     const int from_pods = static_cast<int>(row.from_pods.size());
     const int not_from_pods = !row.not_from_pods4.empty() + !row.not_from_pods6.empty();
-    CHECK(chains == RulesetShape{{"input", 5 + from_pods},
-                                 {"output", 4},
+    CHECK(chains == RulesetShape{{"input", 7 + from_pods},
+                                 {"output", 6},
                                  {"internal", 2},
                                  {"unserved", 7},
                                  {"guard", 6},

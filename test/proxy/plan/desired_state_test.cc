@@ -104,7 +104,7 @@ const Lines kWholePlanTouched = {
     "TCP 10.96.0.1:81",
     "owned4 10.96.0.1 . tcp . 80",
     "owned4 10.96.0.1 . tcp . 81",
-    "open4 10.96.0.1 . tcp . 80",
+    "served4 10.96.0.1 . tcp . 80",
     "open4 10.96.0.1 . tcp . 81",
     "guarded4 10.96.0.1",
     "masquerade_outsiders4 10.96.0.1 . tcp . 80",
@@ -139,9 +139,10 @@ TEST_CASE("An update touches what it changes and nothing else") {
       {"a local endpoint less: its hairpin too",
        Plan(service, {"10.244.2.2@n2"}),
        {"TCP 10.96.0.1:80", "hairpin4 10.244.1.2 . 10.244.1.2"}},
-      {"no endpoint left: the VIP stays",
+      {"no endpoint left: the VIP stays, open and refused",
        Plan(service, {}),
-       {"TCP 10.96.0.1:80", "hairpin4 10.244.1.2 . 10.244.1.2", "reject4 10.96.0.1 . tcp . 80"}},
+       {"TCP 10.96.0.1:80", "served4 10.96.0.1 . tcp . 80", "open4 10.96.0.1 . tcp . 80",
+        "hairpin4 10.244.1.2 . 10.244.1.2", "reject4 10.96.0.1 . tcp . 80"}},
       {"another scheduler: all its virtual servers, no element",
        Plan(changed([](Service& s) { s.scheduler = "lc"; }), endpoints),
        {"TCP 10.96.0.1:80", "TCP 10.96.0.1:81"}},
@@ -169,7 +170,7 @@ TEST_CASE("An update touches what it changes and nothing else") {
              return other;
            }(),
            {"10.244.1.2@n1"}),
-       {"TCP 10.96.0.2:80", "owned4 10.96.0.2 . tcp . 80", "open4 10.96.0.2 . tcp . 80",
+       {"TCP 10.96.0.2:80", "owned4 10.96.0.2 . tcp . 80", "served4 10.96.0.2 . tcp . 80",
         "guarded4 10.96.0.2", "masquerade_outsiders4 10.96.0.2 . tcp . 80", "route 10.96.0.2"}},
   }));
   INFO(row.name);
@@ -211,13 +212,15 @@ TEST_CASE("What an external address needs comes and goes with it") {
                           "allowed4 203.0.113.1 . tcp . 80 . 203.0.113.1/32"});
   service.external_traffic_policy = TrafficPolicy::kCluster;
   CHECK(update() == Lines{"TCP 192.168.1.1:30080", "TCP 203.0.113.1:80", "FWM 1174540287 IPv4",
-                          "owned_mark4 0x46020fff", "masquerade_always4 192.168.1.1 . tcp . 30080",
+                          "owned_mark4 0x46020fff", "served4 192.168.1.1 . tcp . 30080",
+                          "served4 203.0.113.1 . tcp . 80", "open4 203.0.113.1 . tcp . 80",
+                          "masquerade_always4 192.168.1.1 . tcp . 30080",
                           "masquerade_always4 203.0.113.1 . tcp . 80",
                           "mark4 192.168.1.1 . tcp . 30080 : 0x46020fff",
                           "mark4 203.0.113.1 . tcp . 80 : 0x46020fff"});
   service.load_balancer_ips.clear();
   CHECK(update() == Lines{"TCP 203.0.113.1:80", "owned4 203.0.113.1 . tcp . 80",
-                          "open4 203.0.113.1 . tcp . 80", "guarded4 203.0.113.1",
+                          "served4 203.0.113.1 . tcp . 80", "guarded4 203.0.113.1",
                           "masquerade_always4 203.0.113.1 . tcp . 80", "route 203.0.113.1"});
 }
 

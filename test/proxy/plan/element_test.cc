@@ -47,6 +47,16 @@ PlannedVirtualServer LoadBalancer(const std::string& address, bool vip, uint32_t
   return server;
 }
 
+PlannedVirtualServer Marked(PlannedVirtualServer server) {
+  server.mark = 0x46000001;
+  return server;
+}
+
+PlannedVirtualServer Limited(PlannedVirtualServer server) {
+  server.sources = {Prefix("10.0.0.0/8")};
+  return server;
+}
+
 PlannedVirtualServer Internal(IpFamily family, Verdict verdict) {
   PlannedVirtualServer server = MakeServer(AddressKind::kInternal, Masquerade::kNever, verdict);
   server.key = ipvs::VirtualServerKey::ForMark(family, 0x46000001);
@@ -63,19 +73,20 @@ TEST_CASE("A virtual server needs the elements of its kind, masquerade and verdi
   constexpr auto kVip = AddressKind::kClusterIp;
   constexpr auto kNodePort = AddressKind::kNodePort;
   const auto row = GENERATE(values<ElementCase>({
-      {"a VIP is guarded, and open at its port",
+      {"a VIP is guarded, and served at its port",
        MakeServer(kVip, Masquerade::kNever, Verdict::kBalance),
-       {"owned4 10.96.0.1 . udp . 53", "open4 10.96.0.1 . udp . 53", "guarded4 10.96.0.1"}},
-      {"a node port is neither guarded nor open",
+       {"owned4 10.96.0.1 . udp . 53", "served4 10.96.0.1 . udp . 53", "guarded4 10.96.0.1"}},
+      {"a node port is served and not guarded",
        MakeServer(kNodePort, Masquerade::kNever, Verdict::kBalance, "192.168.1.1"),
-       {"owned4 192.168.1.1 . udp . 53"}},
+       {"owned4 192.168.1.1 . udp . 53", "served4 192.168.1.1 . udp . 53"}},
       {"masquerade of outsiders, of a VIP that refuses and is open all the same",
        MakeServer(kVip, Masquerade::kOutsiders, Verdict::kReject),
        {"owned4 10.96.0.1 . udp . 53", "open4 10.96.0.1 . udp . 53", "guarded4 10.96.0.1",
         "masquerade_outsiders4 10.96.0.1 . udp . 53", "reject4 10.96.0.1 . udp . 53"}},
       {"masquerade of everyone",
        MakeServer(kNodePort, Masquerade::kAlways, Verdict::kBalance, "192.168.1.1"),
-       {"owned4 192.168.1.1 . udp . 53", "masquerade_always4 192.168.1.1 . udp . 53"}},
+       {"owned4 192.168.1.1 . udp . 53", "served4 192.168.1.1 . udp . 53",
+        "masquerade_always4 192.168.1.1 . udp . 53"}},
       {"a VIP that drops is open all the same, as the drop comes first",
        MakeServer(kVip, Masquerade::kNever, Verdict::kDrop),
        {"owned4 10.96.0.1 . udp . 53", "open4 10.96.0.1 . udp . 53", "guarded4 10.96.0.1",
@@ -85,8 +96,8 @@ TEST_CASE("A virtual server needs the elements of its kind, masquerade and verdi
        {"owned4 192.168.1.1 . udp . 53", "drop4 192.168.1.1 . udp . 53"}},
       {"a hairpin for each local endpoint, once",
        WithEndpoints(MakeServer(kNodePort, Masquerade::kNever, Verdict::kBalance, "192.168.1.1")),
-       {"owned4 192.168.1.1 . udp . 53", "hairpin4 10.244.1.2 . 10.244.1.2",
-        "hairpin4 10.244.1.3 . 10.244.1.3"}},
+       {"owned4 192.168.1.1 . udp . 53", "served4 192.168.1.1 . udp . 53",
+        "hairpin4 10.244.1.2 . 10.244.1.2", "hairpin4 10.244.1.3 . 10.244.1.3"}},
       {"a node port that refuses",
        MakeServer(kNodePort, Masquerade::kNever, Verdict::kReject, "192.168.1.1"),
        {"owned4 192.168.1.1 . udp . 53", "reject4 192.168.1.1 . udp . 53"}},
@@ -98,6 +109,14 @@ TEST_CASE("A virtual server needs the elements of its kind, masquerade and verdi
        LoadBalancer("203.0.113.1", true, 0x46000001, {}),
        {"owned4 203.0.113.1 . udp . 53", "open4 203.0.113.1 . udp . 53", "guarded4 203.0.113.1",
         "mark4 203.0.113.1 . udp . 53 : 0x46000001", "drop4 203.0.113.1 . udp . 53"}},
+      {"a mark on a port that balances: nothing leads past it",
+       Marked(MakeServer(kVip, Masquerade::kNever, Verdict::kBalance)),
+       {"owned4 10.96.0.1 . udp . 53", "open4 10.96.0.1 . udp . 53", "guarded4 10.96.0.1",
+        "mark4 10.96.0.1 . udp . 53 : 0x46000001"}},
+      {"sources of a port that balances: nothing leads past them",
+       Limited(MakeServer(kNodePort, Masquerade::kNever, Verdict::kBalance, "192.168.1.1")),
+       {"owned4 192.168.1.1 . udp . 53", "limited4 192.168.1.1 . udp . 53",
+        "allowed4 192.168.1.1 . udp . 53 . 10.0.0.0/8"}},
       {"an external address that is the node's is neither guarded nor open",
        LoadBalancer("192.168.1.1", false, 0x46000001, {}),
        {"owned4 192.168.1.1 . udp . 53", "mark4 192.168.1.1 . udp . 53 : 0x46000001",
@@ -135,7 +154,7 @@ TEST_CASE("Elements of addresses alone have neither protocol nor port") {
       WithEndpoints(MakeServer(AddressKind::kClusterIp, Masquerade::kNever, Verdict::kBalance)));
   CHECK(elements == std::vector<Element>{
                         {SetName::kOwned, Address("10.96.0.1"), Protocol::kUdp, 53},
-                        {SetName::kOpen, Address("10.96.0.1"), Protocol::kUdp, 53},
+                        {SetName::kServed, Address("10.96.0.1"), Protocol::kUdp, 53},
                         {SetName::kGuarded, Address("10.96.0.1"), Protocol::kTcp, 0},
                         {SetName::kHairpin, Address("10.244.1.2"), Protocol::kTcp, 0},
                         {SetName::kHairpin, Address("10.244.1.3"), Protocol::kTcp, 0},
@@ -169,6 +188,7 @@ TEST_CASE("Every set has a key, and a name of its own in either family") {
   const std::vector<Row> rows = {
       {SetName::kOwned, SetKey::kPort, "owned4", "10.96.0.1 . sctp . 443"},
       {SetName::kOwnedMark, SetKey::kMark, "owned_mark4", "0x0000002a"},
+      {SetName::kServed, SetKey::kPort, "served4", "10.96.0.1 . sctp . 443"},
       {SetName::kOpen, SetKey::kPort, "open4", "10.96.0.1 . sctp . 443"},
       {SetName::kGuarded, SetKey::kAddress, "guarded4", "10.96.0.1"},
       {SetName::kMasqueradeAlways, SetKey::kPort, "masquerade_always4", "10.96.0.1 . sctp . 443"},

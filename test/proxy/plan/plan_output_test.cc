@@ -354,12 +354,15 @@ TEST_CASE("The whole plan as JSON") {
     "owned_mark6": [
       "0x460ded44"
     ],
-    "open4": [
+    "served4": [
       "10.96.0.1 . tcp . 80"
     ],
+    "served6": [
+      "fd00:96::1 . tcp . 80"
+    ],
+    "open4": [],
     "open6": [
       "2001:db8::1 . tcp . 80",
-      "fd00:96::1 . tcp . 80",
       "fd00:96::2 . tcp . 80"
     ],
     "guarded4": [

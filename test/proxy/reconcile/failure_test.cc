@@ -183,7 +183,7 @@ TEST_CASE("of a transaction with one bad element all others are carried out") {
   CHECK(node.reconciler().Failures() ==
         std::vector<ReconcileFailure>{
             {"element hairpin4 10.244.1.3 . 10.244.1.3", "bad", std::nullopt}});
-  // Eight elements, in halves down to the bad one, which is the last but none; then the open ports.
+  // Eight elements, in halves down to the bad one, which is the last but none; then served ports.
   CHECK(node.tap.transactions == std::vector<size_t>{8, 4, 4, 2, 2, 1, 1, 2});
   Lines wanted = node.Wanted();
   std::erase(wanted, "element hairpin4 10.244.1.3 . 10.244.1.3");
@@ -245,13 +245,13 @@ TEST_CASE("there is no route to a VIP whose guard could not be set up") {
 TEST_CASE("a virtual server stays as long as its port cannot be closed") {
   TestNode node;
   node.Reconcile(PutBoth(node));
-  node.kernel.firewall.FailElement({SetName::kOpen, kWeb.address, kWeb.protocol, kWeb.port}, 1000,
+  node.kernel.firewall.FailElement({SetName::kServed, kWeb.address, kWeb.protocol, kWeb.port}, 1000,
                                    absl::ResourceExhaustedError("no memory"));
   Touched touched = node.Want(MakePlan("web", {}));
   touched.Merge(node.Want(MakePlan("cart", {})));
   node.Reconcile(touched);
   CHECK(node.Failures() == Lines{"TCP 10.96.0.1:80: its port could not be closed",
-                                 "element open4 10.96.0.1 . tcp . 80: no memory"});
+                                 "element served4 10.96.0.1 . tcp . 80: no memory"});
   CHECK(node.reconciler().OwnedVirtualServers() == std::vector<VirtualServerKey>{kWeb});
   CHECK(Violations(node.kernel, {}) == Lines{});
   node.kernel.firewall.FailElement({}, 0, absl::OkStatus());

@@ -178,10 +178,14 @@ Lines Reach(MemoryKernel& kernel, const VirtualServerKey& key, Sender sender,
     if (element.set == SetName::kMark && sender == Sender::kInside) mark = element.mark;
     if (element.set == SetName::kAllowed && element.sources.Contains(source)) let_in = true;
   }
-  if (sets.contains(SetName::kLimited) && !let_in) return {"dropped"};
-  if (sets.contains(SetName::kReject)) return {"refused"};
-  if (mark == 0 && sets.contains(SetName::kDrop)) return {"dropped"};
-  if (sets.contains(SetName::kGuarded) && !sets.contains(SetName::kOpen)) return {"closed"};
+  if (sets.contains(SetName::kServed)) {
+    mark = 0;
+  } else {
+    if (sets.contains(SetName::kLimited) && !let_in) return {"dropped"};
+    if (sets.contains(SetName::kReject)) return {"refused"};
+    if (mark == 0 && sets.contains(SetName::kDrop)) return {"dropped"};
+    if (sets.contains(SetName::kGuarded) && !sets.contains(SetName::kOpen)) return {"closed"};
+  }
   // IPVS falls back to the address where it has nothing for the mark.
   absl::StatusOr<ipvs::VirtualServer> server = absl::NotFoundError("no mark");
   if (mark != 0) server = kernel.table.Get(VirtualServerKey::ForMark(key.family, mark));
@@ -212,7 +216,7 @@ Lines Violations(MemoryKernel& kernel, const std::set<VirtualServerKey>& foreign
   }
   for (const Element& element : elements) {
     VirtualServerKey needed;
-    if (element.set == SetName::kOpen) {
+    if (element.set == SetName::kServed || element.set == SetName::kOpen) {
       needed = VirtualServerKey::ForAddress(element.protocol, element.address, element.port);
     } else if (element.set == SetName::kMark) {
       needed = VirtualServerKey::ForMark(element.family(), element.mark);

@@ -70,8 +70,9 @@ enum class Sender { kInside, kOutside };
 Lines Reach(MemoryKernel& kernel, const ipvs::VirtualServerKey& key, Sender sender,
             const IpAddress& source = IpAddress());
 
-// What must not be at any moment: routes without guard, open ports without virtual server, marks
-// without theirs, virtual servers without a record of ownership. `foreign` are somebody else's.
+// What must not be at any moment: routes without guard, served and open ports without virtual
+// server, marks without theirs, virtual servers without a record of ownership. `foreign` are
+// somebody else's.
 Lines Violations(MemoryKernel& kernel, const std::set<ipvs::VirtualServerKey>& foreign);
 
 }  // namespace fairlead::testing

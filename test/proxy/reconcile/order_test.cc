@@ -119,10 +119,10 @@ TEST_CASE("a Service comes, and goes, in the order that keeps it safe") {
                        "add hairpin4 10.244.1.2 . 10.244.1.2; ",
                        "add virtual server TCP 10.96.0.1:80",
                        "add real server 10.244.1.2:8080 to TCP 10.96.0.1:80",
-                       "add open4 10.96.0.1 . tcp . 80; ", "put route 10.96.0.1"});
+                       "add served4 10.96.0.1 . tcp . 80; ", "put route 10.96.0.1"});
   trace.clear();
   node.Remove("web");
-  CHECK(trace == Lines{"delete route 10.96.0.1", "delete open4 10.96.0.1 . tcp . 80; ",
+  CHECK(trace == Lines{"delete route 10.96.0.1", "delete served4 10.96.0.1 . tcp . 80; ",
                        "delete virtual server TCP 10.96.0.1:80",
                        "delete owned4 10.96.0.1 . tcp . 80; delete guarded4 10.96.0.1; "
                        "delete masquerade_outsiders4 10.96.0.1 . tcp . 80; "
@@ -219,7 +219,7 @@ TEST_CASE("a VIP in use is never shut: another proxy's, or after a flush of the 
   REQUIRE(node.kernel.firewall
               .Apply({{{ElementChange::Verb::kDelete, OwnedElement(key)},
                        {ElementChange::Verb::kDelete,
-                        {.set = SetName::kOpen,
+                        {.set = SetName::kServed,
                          .address = key.address,
                          .protocol = key.protocol,
                          .port = key.port}},

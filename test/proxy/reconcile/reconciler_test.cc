@@ -55,7 +55,7 @@ TEST_CASE("the picture of a plan is whole: what a kernel has to hold is spelt ou
   CHECK(node.Actual() ==
         Lines{"TCP 10.96.0.1:80 rr flags 0 timeout 0 /32", "  10.244.1.2:8080 Masq weight 1",
               "  10.244.2.2:8080 Masq weight 1", "element owned4 10.96.0.1 . tcp . 80",
-              "element open4 10.96.0.1 . tcp . 80", "element guarded4 10.96.0.1",
+              "element served4 10.96.0.1 . tcp . 80", "element guarded4 10.96.0.1",
               "element masquerade_outsiders4 10.96.0.1 . tcp . 80",
               "element hairpin4 10.244.1.2 . 10.244.1.2", "route 10.96.0.1 src 192.168.1.1"});
   // One transaction before the virtual servers and one after them.
