@@ -1,15 +1,13 @@
 #include "proxy/agent/estimation.h"
 
-#include <fstream>
-#include <string>
+#include "proxy/kernel/sysctl.h"
 
 namespace fairlead {
 
 bool IsEstimationOff() {
   // Kernels without this setting always estimate.
-  std::ifstream file("/proc/sys/net/ipv4/vs/run_estimation");
-  std::string value;
-  return std::getline(file, value) && value == "0";
+  const auto value = ReadSysctl({.name = "net.ipv4.vs.run_estimation", .value = "1", .reason = ""});
+  return value.ok() && *value == "0";
 }
 
 }  // namespace fairlead
