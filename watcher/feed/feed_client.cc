@@ -283,6 +283,10 @@ grpc::ChannelArguments FeedChannelArguments(absl::Duration keepalive) {
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Feeders are in the cluster; a proxy that the environment names is not for them.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // It is the client that tries again. Where gRPC (1.51) does, a call that is cancelled just as its
+  // attempt fails is never ended: OnDone does not come, and the agent would neither stop nor
+  // connect.
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   return arguments;
 }
 

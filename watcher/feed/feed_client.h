@@ -30,8 +30,9 @@ inline constexpr absl::Duration kSilenceTimeout = absl::Seconds(10);
 // heartbeats come first.
 inline constexpr absl::Duration kChannelKeepalive = absl::Seconds(10);
 
-// Settings of a channel for a FeedClient. It fails fast, as it is the client that tries again. A
-// connection that gives no sign of life for half as long as `keepalive` when it is asked is ended.
+// Settings that a channel for a FeedClient must have. It fails fast, as it is the client that tries
+// again. A connection that gives no sign of life for half as long as `keepalive` when it is asked
+// is ended.
 grpc::ChannelArguments FeedChannelArguments(absl::Duration keepalive = kChannelKeepalive);
 
 // Largest message that a channel for a FeedClient must let in

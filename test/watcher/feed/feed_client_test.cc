@@ -192,17 +192,37 @@ TEST_CASE("The last ack is sent again after a reconnect, and only within its epo
   CHECK(acks == std::vector<uint64_t>{1, 1, 2});
 }
 
+// The channel of a port on which nobody listens.
+std::shared_ptr<grpc::Channel> NobodysChannel() {
+  return grpc::CreateCustomChannel("unix:/nonexistent/feed", grpc::InsecureChannelCredentials(),
+                                   FeedChannelArguments());
+}
+
 TEST_CASE("A client that finds nobody keeps trying, and stops at once") {
-  Agent agent(grpc::CreateChannel("unix:/nonexistent/feed", grpc::InsecureChannelCredentials()));
+  Agent agent(NobodysChannel());
   agent.client().Stop();
   CHECK(!agent.client().status().connected);
   CHECK(agent.client().status().attempts >= 1);
 }
 
-// The channel of a port on which nobody listens.
-std::shared_ptr<grpc::Channel> NobodysChannel() {
-  return grpc::CreateCustomChannel("unix:/nonexistent/feed", grpc::InsecureChannelCredentials(),
-                                   FeedChannelArguments());
+TEST_CASE("A client that is stopped while an attempt fails stops") {
+  const std::shared_ptr<grpc::Channel> channel = NobodysChannel();
+  FeedMailbox mailbox([] {});
+  constexpr uint64_t kClients = 1'000;
+  uint64_t attempts = 0;
+  for (uint64_t i = 0; i < kClients; ++i) {
+    FeedClient client({{"nobody", channel}},
+                      {.node_name = "n1",
+                       .min_reconnect_wait = absl::Microseconds(10),
+                       .max_reconnect_wait = absl::Microseconds(10)},
+                      mailbox);
+    client.Start();
+    // Some stop in the middle of the first attempt, others of a later one.
+    while (client.status().attempts < 1 + i % 3) std::this_thread::yield();
+    client.Stop();
+    attempts += client.status().attempts;
+  }
+  CHECK(attempts >= kClients);
 }
 
 TEST_CASE("Of several feeders the next is followed when one does not answer or ends") {
@@ -294,9 +314,7 @@ TEST_CASE("A feeder that falls silent is given up, one with heartbeats is not") 
 
 TEST_CASE("A client that was never started stops") {
   FeedMailbox mailbox([] {});
-  FeedClient client({{"nobody", grpc::CreateChannel("unix:/nonexistent/feed",
-                                                    grpc::InsecureChannelCredentials())}},
-                    {.node_name = "n1"}, mailbox);
+  FeedClient client({{"nobody", NobodysChannel()}}, {.node_name = "n1"}, mailbox);
   client.Stop();
   CHECK(client.status().attempts == 0);
 }

@@ -128,7 +128,7 @@ TEST_CASE("After a reconnect an agent resumes; with a new journal it gets everyt
   const std::string path =
       std::filesystem::temp_directory_path() / absl::StrCat("fairlead-feed-", getpid());
   const std::string address = absl::StrCat("unix:", path);
-  grpc::ChannelArguments arguments;
+  grpc::ChannelArguments arguments = FeedChannelArguments();
   for (const char* wait : {GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
                            GRPC_ARG_MAX_RECONNECT_BACKOFF_MS}) {
     arguments.SetInt(wait, 20);

@@ -192,6 +192,8 @@ bool Signal::Await(const std::function<bool()>& condition) {
     const uint64_t seen = count_;
     lock.unlock();
     if (condition()) return true;
+    // A condition that raises this itself has its end here.
+    if (std::chrono::steady_clock::now() > deadline) return false;
     lock.lock();
     if (!raised_.wait_until(lock, deadline, [&] { return count_ != seen; })) return false;
   }
