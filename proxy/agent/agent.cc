@@ -330,7 +330,7 @@ void Agent::Pass() {
   PublishNames(touched);
   if (received_ != absl::InfiniteFuture()) signs_.metrics.SetLastQueued(received_);
   reconciler_.HoldRemovals(partial_);
-  if (ReconcileAll(touched)) quiet = false;
+  if (ReconcileAll(std::move(touched))) quiet = false;
   signs_.health.ChangesDone(programmed_);
   signs_.metrics.ChangesDone();
   NoteReady();
@@ -463,19 +463,20 @@ bool Agent::ProbeScheduler(const std::string& name) {
   return it->second;
 }
 
-bool Agent::ReconcileAll(const Touched& touched) {
+bool Agent::ReconcileAll(Touched touched) {
+  const bool anything_touched = !touched.empty();
   const bool first = programmed_ == absl::InfinitePast();
   const absl::Time start = environment_.now();
   const WriteCounters before = reconciler_.counters();
   const bool failed_before = reconciler_.HasFailures();
   if (first) ReconcileUrgent();
-  reconciler_.Reconcile(planner_.desired(), touched, environment_.now());
+  reconciler_.Reconcile(planner_.desired(), std::move(touched), environment_.now());
   programmed_ = environment_.now();
   if (!awaited_.empty()) NoteFirstSync();
 
   const WriteCounters& after = reconciler_.counters();
   const bool wrote = before != after;
-  if (first || wrote || !touched.empty()) signs_.metrics.ObserveSync(programmed_ - start);
+  if (first || wrote || anything_touched) signs_.metrics.ObserveSync(programmed_ - start);
   if (first || wrote) {
     spdlog::log(first ? spdlog::level::info : spdlog::level::debug,
                 "{}revision {}: wrote {} operations, {} elements, {} routes in {}",

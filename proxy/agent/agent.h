@@ -146,7 +146,7 @@ class Agent {
   // Sees whether somebody has set the clock.
   void FollowClock();
   // Whether anything was written or found, or fails.
-  bool ReconcileAll(const Touched& touched);
+  bool ReconcileAll(Touched touched);
   // Before everything else, what all the rest of a cluster needs.
   void ReconcileUrgent();
   // Notes what works for the first time.

@@ -39,10 +39,10 @@ bool SameServer(const PlannedVirtualServer* a, const PlannedVirtualServer* b) {
 
 }  // namespace
 
-void Touched::Merge(const Touched& other) {
-  virtual_servers.insert(other.virtual_servers.begin(), other.virtual_servers.end());
-  elements.insert(other.elements.begin(), other.elements.end());
-  vips.insert(other.vips.begin(), other.vips.end());
+void Touched::Merge(Touched other) {
+  virtual_servers.merge(other.virtual_servers);
+  elements.merge(other.elements);
+  vips.merge(other.vips);
 }
 
 std::string Conflict::Format() const {

@@ -23,7 +23,7 @@ struct Touched {
   std::set<Element> elements;
   std::set<IpAddress> vips;
 
-  void Merge(const Touched& other);
+  void Merge(Touched other);
   bool empty() const { return virtual_servers.empty() && elements.empty() && vips.empty(); }
 };
 

@@ -202,8 +202,8 @@ std::vector<VirtualServerKey> Reconciler::OwnedVirtualServers() const {
   return owned;
 }
 
-void Reconciler::Reconcile(const DesiredState& desired, const Touched& touched, absl::Time now) {
-  Carry(desired, TakeWork(desired, touched, now), now);
+void Reconciler::Reconcile(const DesiredState& desired, Touched touched, absl::Time now) {
+  Carry(desired, TakeWork(desired, std::move(touched), now), now);
   if (!hold_removals_) drains_.ForgetRestored();
 }
 
@@ -260,12 +260,12 @@ void Reconciler::ForgetFlows(absl::Time now) {
   if (flows_to_forget_.size() > kMaxFlowsToForget) flows_to_forget_.clear();
 }
 
-Touched Reconciler::TakeWork(const DesiredState& desired, const Touched& touched, absl::Time now) {
+Touched Reconciler::TakeWork(const DesiredState& desired, Touched touched, absl::Time now) {
   ReadFirewallIfStale(general_retries_.TakeDue(now).contains(kRuleset), now);
   CheckRoutes(now);
   Audit(now);
   Touched work = TakeFound(desired);
-  work.Merge(touched);
+  work.Merge(std::move(touched));
   work.virtual_servers.merge(std::exchange(drained_, {}));
   work.virtual_servers.merge(server_retries_.TakeDue(now));
   work.elements.merge(element_retries_.TakeDue(now));

@@ -140,7 +140,7 @@ class Reconciler {
 
   // Works on what was touched, what was found by Adopt, and what is due to be tried again or has
   // drained. Every failure stays with its own object.
-  void Reconcile(const DesiredState& desired, const Touched& touched, absl::Time now);
+  void Reconcile(const DesiredState& desired, Touched touched, absl::Time now);
 
   // The same for these virtual servers and what depends on them alone: the rest waits for the next
   // Reconcile. For what everything else needs, when a node starts.
@@ -206,7 +206,7 @@ class Reconciler {
   // When an element is due, see the order above.
   enum class Moment { kFirst, kInternalReady, kAddressesDone, kLast };
 
-  Touched TakeWork(const DesiredState& desired, const Touched& touched, absl::Time now);
+  Touched TakeWork(const DesiredState& desired, Touched touched, absl::Time now);
   // What was found and is to be looked at now.
   Touched TakeFound(const DesiredState& desired);
   // Takes real servers that are held out of the diff.
