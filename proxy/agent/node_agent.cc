@@ -235,6 +235,9 @@ absl::StatusOr<Privileges> GiveUpPrivileges(bool takes_over) {
 }  // namespace
 
 absl::Status RunNodeAgent(const NodeAgentOptions& options) {
+  // What the feed's threads make, the loop keeps: with an arena for each thread, all of them would
+  // have holes. One thread is at work as a rule, and has the lock for itself.
+  mallopt(M_ARENA_MAX, 1);
   const EndSignals signals;
   if (options.load_modules && !options.shadow) {
     // What is missing shows when it is needed.
