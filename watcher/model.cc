@@ -17,7 +17,7 @@ absl::string_view FormatKind(ObjectKind kind) {
 }
 
 std::string ObjectId::Format() const {
-  if (kind == ObjectKind::kNode) return absl::StrCat("Node ", name.name);
+  if (kind == ObjectKind::kNode) return absl::StrCat("Node ", name.name.view());
   return absl::StrCat(FormatKind(kind), " ", name.Format());
 }
 

@@ -13,20 +13,22 @@
 #include <variant>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "ipvs/ip_address.h"
 #include "ipvs/types.h"
+#include "watcher/rare.h"
 #include "watcher/shared_text.h"
 
 namespace fairlead {
 
 // Namespace and name of a namespaced object.
 struct ObjectName {
-  std::string name_space;
-  std::string name;
+  SharedText name_space;
+  SharedText name;
 
   // "shop/cart".
-  std::string Format() const { return name_space + "/" + name; }
+  std::string Format() const { return absl::StrCat(name_space.view(), "/", name.view()); }
 
   auto operator<=>(const ObjectName&) const = default;
 
@@ -100,6 +102,14 @@ struct EndpointPort {
   friend bool operator==(const EndpointPort&, const EndpointPort&) = default;
 };
 
+// The zones and nodes whose clients an endpoint is for.
+struct EndpointHints {
+  std::vector<std::string> zones;
+  std::vector<std::string> nodes;
+
+  friend bool operator==(const EndpointHints&, const EndpointHints&) = default;
+};
+
 // Conditions have their defaults applied.
 struct Endpoint {
   IpAddress address;
@@ -108,8 +118,7 @@ struct Endpoint {
   bool terminating = false;
   SharedText node_name;  // Empty: not known.
   SharedText zone;
-  std::vector<std::string> zone_hints;
-  std::vector<std::string> node_hints;
+  Rare<EndpointHints> hints;
   // Name of the object behind the endpoint, a Pod as a rule; for people, no rule reads it.
   SharedText target_name;
 
@@ -120,7 +129,7 @@ struct Endpoint {
 struct EndpointSlice {
   ObjectName name;
   // The Service it belongs to (label kubernetes.io/service-name), in the same namespace.
-  std::string service_name;
+  SharedText service_name;
   // Labels that make a slice invisible to a proxy, or to all but the named one.
   bool headless_label = false;
   std::optional<std::string> proxy_name_label;

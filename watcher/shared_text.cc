@@ -1,8 +1,6 @@
 #include "watcher/shared_text.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cstdint>
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -11,14 +9,6 @@
 #include "absl/container/flat_hash_set.h"
 
 namespace fairlead {
-
-// The characters follow it in memory.
-struct SharedText::Block {
-  std::atomic<uint32_t> owners;
-  uint32_t size;
-
-  char* text() { return reinterpret_cast<char*>(this + 1); }
-};
 
 SharedText::SharedText(absl::string_view text) {
   if (text.empty()) return;
@@ -39,10 +29,6 @@ SharedText::~SharedText() {
 }
 
 bool SharedText::IsAlone() const { return block_->owners.load(std::memory_order_acquire) == 1; }
-
-absl::string_view SharedText::view() const {
-  return block_ == nullptr ? absl::string_view() : absl::string_view(block_->text(), block_->size);
-}
 
 SharedText SharedText::Common(absl::string_view text) {
   if (text.empty()) return {};

@@ -36,7 +36,9 @@ void Snapshot::Remove(const ObjectId& id) {
       return;
     }
     case ObjectKind::kNode:
-      if (nodes_.erase(id.name.name) > 0) dirty_nodes_.insert(id.name.name);
+      if (const std::string name = id.name.name.str(); nodes_.erase(name) > 0) {
+        dirty_nodes_.insert(name);
+      }
       return;
   }
 }

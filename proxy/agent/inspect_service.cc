@@ -98,8 +98,8 @@ v1::VirtualServer IdentityToMessage(const VirtualServerKey& key,
     message.set_port(key.port);
   }
   if (planned == nullptr) return message;
-  message.set_service_namespace(planned->service.name_space);
-  message.set_service_name(planned->service.name);
+  message.set_service_namespace(planned->service.name_space.str());
+  message.set_service_name(planned->service.name.str());
   message.set_port_name(planned->port_name);
   message.set_address_kind(std::string(FormatAddressKind(planned->kind)));
   message.set_policy(std::string(FormatPolicy(planned->policy)));
@@ -266,8 +266,8 @@ v1::Drain ToMessage(const DrainingServer& drain, const DrainDescription& descrip
                     const Connections::Count& count) {
   v1::Drain message;
   EncodeDrainId({drain.virtual_server, drain.real_server}, message.mutable_key());
-  message.set_service_namespace(description.service.name_space);
-  message.set_service_name(description.service.name);
+  message.set_service_namespace(description.service.name_space.str());
+  message.set_service_name(description.service.name.str());
   message.set_port_name(description.port_name);
   message.set_target_name(description.target_name);
   message.set_node_name(description.node_name);

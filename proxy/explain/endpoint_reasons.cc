@@ -45,10 +45,12 @@ std::string Reason(const PortEndpoint& port_endpoint, const EndpointSets& sets,
   }
   if (sets.topology == Topology::kNode) {
     return absl::StrCat("not used: by its hints for nodes ",
-                        absl::StrJoin(endpoint.node_hints, ", "), ", and this is ", node.node_name);
+                        absl::StrJoin(endpoint.hints->nodes, ", "), ", and this is ",
+                        node.node_name);
   }
-  return absl::StrCat("not used: by its hints for zones ", absl::StrJoin(endpoint.zone_hints, ", "),
-                      ", and this node is in zone ", node.zone);
+  return absl::StrCat("not used: by its hints for zones ",
+                      absl::StrJoin(endpoint.hints->zones, ", "), ", and this node is in zone ",
+                      node.zone);
 }
 
 bool HasPort(const EndpointSlice& slice, const ServicePort& port) {

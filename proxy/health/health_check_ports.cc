@@ -21,7 +21,7 @@ std::string Problem(const ObjectName& service, absl::string_view reason) {
 HttpResponse AnswerHealthCheck(const ObjectName& service, int local_ready_endpoints,
                                bool agent_is_healthy) {
   const Json body = {
-      {"service", {{"namespace", service.name_space}, {"name", service.name}}},
+      {"service", {{"namespace", service.name_space.view()}, {"name", service.name.view()}}},
       {"localEndpoints", local_ready_endpoints},
       {"serviceProxyHealthy", agent_is_healthy},
   };

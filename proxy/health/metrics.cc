@@ -222,7 +222,7 @@ void AgentMetrics::SetConflicts(const std::vector<ServiceConflicts>& conflicts) 
     const ObjectName& service = conflict.service;
     // The series that is there, if there is one.
     Gauge& gauge = impl_->conflicts.Add(
-        {{"service_namespace", service.name_space}, {"service_name", service.name}});
+        {{"service_namespace", service.name_space.str()}, {"service_name", service.name.str()}});
     gauge.Set(conflict.addresses_and_ports);
     gauges[service] = &gauge;
   }

@@ -13,7 +13,7 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
 // Whether hints of one kind decide: every ready endpoint has one, and one of them names this place.
 class HintRule {
  public:
-  HintRule(const std::vector<std::string> Endpoint::*hints, const std::string& place)
+  HintRule(const std::vector<std::string> EndpointHints::*hints, const std::string& place)
       : hints_(hints), place_(place) {}
 
   bool Decides(const std::vector<PortEndpoint>& endpoints) const {
@@ -22,18 +22,20 @@ class HintRule {
     bool names_this_place = false;
     for (const PortEndpoint& endpoint : endpoints) {
       if (!endpoint.endpoint->ready) continue;
-      if ((endpoint.endpoint->*hints_).empty()) return false;
+      if (HintsOf(endpoint).empty()) return false;
       names_this_place |= Allows(endpoint);
     }
     return names_this_place;
   }
 
-  bool Allows(const PortEndpoint& endpoint) const {
-    return Contains(endpoint.endpoint->*hints_, place_);
-  }
+  bool Allows(const PortEndpoint& endpoint) const { return Contains(HintsOf(endpoint), place_); }
 
  private:
-  const std::vector<std::string> Endpoint::*hints_;
+  const std::vector<std::string>& HintsOf(const PortEndpoint& endpoint) const {
+    return *endpoint.endpoint->hints.*hints_;
+  }
+
+  const std::vector<std::string> EndpointHints::*hints_;
   const std::string& place_;
 };
 
@@ -53,12 +55,12 @@ std::vector<PortEndpoint> ReadyInTopology(const std::vector<PortEndpoint>& endpo
       return endpoint.endpoint->ready && rule.Allows(endpoint);
     });
   };
-  const HintRule by_node(&Endpoint::node_hints, node_name);
+  const HintRule by_node(&EndpointHints::nodes, node_name);
   if (by_node.Decides(endpoints)) {
     topology = Topology::kNode;
     return ready_and_allowed(by_node);
   }
-  const HintRule by_zone(&Endpoint::zone_hints, zone);
+  const HintRule by_zone(&EndpointHints::zones, zone);
   if (by_zone.Decides(endpoints)) {
     topology = Topology::kZone;
     return ready_and_allowed(by_zone);

@@ -10,18 +10,21 @@ namespace {
 
 constexpr int kNodes = 1000;
 
+// Shared as by what decodes objects.
+ObjectName InShop(const std::string& name) { return {SharedText::Common("shop"), name}; }
+
 }  // namespace
 
 std::shared_ptr<const Service> MakeService(int number) {
   return std::make_shared<const Service>(
-      Service{.name = {"shop", absl::StrCat("service-", number)},
+      Service{.name = InShop(absl::StrCat("service-", number)),
               .created = absl::FromUnixSeconds(1'700'000'000),
               .cluster_ips = {IpAddress::V4(0x0a600001).Plus(static_cast<uint64_t>(number))},
               .ports = {{.name = "http", .port = 80}}});
 }
 
 std::shared_ptr<const EndpointSlice> MakeSlice(int number, int endpoints, int version) {
-  EndpointSlice slice{.name = {"shop", absl::StrCat("service-", number, "-x7k2p")},
+  EndpointSlice slice{.name = InShop(absl::StrCat("service-", number, "-x7k2p")),
                       .service_name = absl::StrCat("service-", number),
                       .ports = {{.name = "http", .port = 8080}}};
   for (int i = 0; i < endpoints; ++i) {
@@ -29,12 +32,13 @@ std::shared_ptr<const EndpointSlice> MakeSlice(int number, int endpoints, int ve
     const int pod_version = i == 0 ? version : 0;
     // Replaced Pods have addresses of another range: 10.128.0.0/9.
     const IpAddress range = IpAddress::V4(pod_version % 2 == 0 ? 0x0a000001 : 0x0a800001);
-    slice.endpoints.push_back({.address = range.Plus(static_cast<uint64_t>(pod)),
-                               .node_name = absl::StrCat("ip-10-0-", (pod + pod_version) % kNodes,
-                                                         "-17.eu-central-1.compute.internal"),
-                               .zone = "eu-central-1a",
-                               .target_name = absl::StrFormat("service-%d-7c9d8f6b5-%05d", number,
-                                                              pod % 10'000 + pod_version)});
+    slice.endpoints.push_back(
+        {.address = range.Plus(static_cast<uint64_t>(pod)),
+         .node_name = SharedText::Common(absl::StrCat("ip-10-0-", (pod + pod_version) % kNodes,
+                                                      "-17.eu-central-1.compute.internal")),
+         .zone = SharedText::Common("eu-central-1a"),
+         .target_name =
+             absl::StrFormat("service-%d-7c9d8f6b5-%05d", number, pod % 10'000 + pod_version)});
   }
   return std::make_shared<const EndpointSlice>(std::move(slice));
 }

@@ -102,7 +102,8 @@ PlannedVirtualServer VirtualServer(const json& service, const json& port, Addres
     server.config.persistence_timeout = absl::Seconds(
         spec.at("sessionAffinityConfig").at("clientIP").at("timeoutSeconds").get<int>());
   }
-  server.service = {service.at("metadata").at("namespace"), service.at("metadata").at("name")};
+  server.service = {service.at("metadata").at("namespace").get<std::string>(),
+                    service.at("metadata").at("name").get<std::string>()};
   server.port_name = port.value("name", "");
   server.kind = kind;
   server.vip = kind != AddressKind::kNodePort;

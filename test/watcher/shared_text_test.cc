@@ -19,6 +19,10 @@ TEST_CASE("a shared text is its characters") {
   CHECK(text < SharedText("node-10"));
   CHECK_FALSE(text < text);
   CHECK(SharedText("b") > SharedText("a"));
+  CHECK(text <= SharedText(text));
+  CHECK(text == "node-1");
+  CHECK(absl::string_view("node-2") != text);
+  CHECK(std::string("node-1") == text);
   // A byte of value 0 is one like any other.
   CHECK(SharedText(absl::string_view("a\0b", 3)).view() == absl::string_view("a\0b", 3));
   CHECK(absl::flat_hash_set<SharedText>{text}.contains(SharedText("node-1")));

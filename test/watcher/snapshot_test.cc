@@ -40,13 +40,14 @@ using Names = std::vector<std::string>;
 
 Names SliceNames(const Snapshot& snapshot, const std::string& service) {
   Names names;
-  for (const auto& [name, slice] : snapshot.SlicesOf(InShop(service))) names.push_back(name.name);
+  for (const auto& [name, slice] : snapshot.SlicesOf(InShop(service)))
+    names.push_back(name.name.str());
   return names;
 }
 
 Names TakeDirty(Snapshot& snapshot) {
   Names names;
-  for (const ObjectName& name : snapshot.TakeDirtyServices()) names.push_back(name.name);
+  for (const ObjectName& name : snapshot.TakeDirtyServices()) names.push_back(name.name.str());
   return names;
 }
 

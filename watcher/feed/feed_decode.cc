@@ -62,7 +62,8 @@ constexpr uint32_t kMaxAffinitySeconds = 86400;
 
 std::shared_ptr<const Service> DecodeService(const v1::Service& in, FieldDecoder& fields) {
   auto service = std::make_shared<Service>();
-  service->name = {fields.Name({"namespace"}, in.namespace_()), fields.Name({"name"}, in.name())};
+  service->name = {SharedText::Common(fields.Name({"namespace"}, in.namespace_())),
+                   fields.Name({"name"}, in.name())};
   service->type = DecodeType(in.type(), fields);
   if (in.has_creation_timestamp()) {
     service->created = fields.Timestamp({"creation_timestamp"}, in.creation_timestamp());
@@ -126,8 +127,9 @@ Endpoint DecodeEndpoint(const v1::Endpoint& in, int index, IpFamily family, Fiel
   endpoint.node_name =
       SharedText::Common(fields.Text({"endpoints", index, "node_name"}, in.node_name()));
   endpoint.zone = SharedText::Common(fields.Text({"endpoints", index, "zone"}, in.zone()));
-  endpoint.zone_hints = fields.Texts({"endpoints", index, "zone_hints"}, in.zone_hints());
-  endpoint.node_hints = fields.Texts({"endpoints", index, "node_hints"}, in.node_hints());
+  endpoint.hints =
+      EndpointHints{.zones = fields.Texts({"endpoints", index, "zone_hints"}, in.zone_hints()),
+                    .nodes = fields.Texts({"endpoints", index, "node_hints"}, in.node_hints())};
   endpoint.target_name = fields.Text({"endpoints", index, "target_name"}, in.target_name());
   return endpoint;
 }
@@ -135,7 +137,8 @@ Endpoint DecodeEndpoint(const v1::Endpoint& in, int index, IpFamily family, Fiel
 std::shared_ptr<const EndpointSlice> DecodeSlice(const v1::EndpointSlice& in,
                                                  FieldDecoder& fields) {
   auto slice = std::make_shared<EndpointSlice>();
-  slice->name = {fields.Name({"namespace"}, in.namespace_()), fields.Name({"name"}, in.name())};
+  slice->name = {SharedText::Common(fields.Name({"namespace"}, in.namespace_())),
+                 fields.Name({"name"}, in.name())};
   slice->service_name = fields.Name({"service_name"}, in.service_name());
   slice->family = fields.Family({"family"}, in.family());
   slice->headless_label = in.headless_label();

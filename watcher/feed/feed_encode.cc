@@ -119,8 +119,8 @@ void EncodeSlice(const EndpointSlice& slice, v1::EndpointSlice* out) {
     message->set_terminating(endpoint.terminating);
     message->set_node_name(EncodeText(endpoint.node_name));
     message->set_zone(EncodeText(endpoint.zone));
-    for (const std::string& hint : endpoint.zone_hints) message->add_zone_hints(EncodeText(hint));
-    for (const std::string& hint : endpoint.node_hints) message->add_node_hints(EncodeText(hint));
+    for (const std::string& hint : endpoint.hints->zones) message->add_zone_hints(EncodeText(hint));
+    for (const std::string& hint : endpoint.hints->nodes) message->add_node_hints(EncodeText(hint));
     message->set_target_name(EncodeText(endpoint.target_name));
   }
 }

@@ -144,7 +144,7 @@ absl::StatusOr<JournalRead> Journal::Read(const JournalCursor& cursor, size_t li
     const auto& [revision, entry] = *it;
     const bool is_node = entry.id.kind == ObjectKind::kNode;
     result.personal |= is_node;
-    const bool foreign = is_node && entry.id.name.name != node_name;
+    const bool foreign = is_node && entry.id.name.name.view() != node_name;
     if (!foreign && (entry.object || revision > cursor.snapshot_at)) {
       if (!result.changes.empty() && bytes + entry.bytes->size() > limit_bytes) break;
       bytes += entry.bytes->size();

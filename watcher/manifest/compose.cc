@@ -128,7 +128,7 @@ Composition Compose(const std::vector<const DecodedFile*>& files, const Allocati
         break;
       case ManifestKind::kNode:
         AddToPicture(std::get<std::shared_ptr<const Node>>(object->value), &result.picture);
-        zones[key.name.name] = object->As<Node>().zone;
+        zones[key.name.name.str()] = object->As<Node>().zone;
         break;
     }
   }
@@ -145,7 +145,7 @@ Composition Compose(const std::vector<const DecodedFile*>& files, const Allocati
            MakeEndpointSlices(object, service, pods, zones, &result.problems)) {
         // A slice of that name may be there, of another Service.
         while (result.picture.count({ObjectKind::kEndpointSlice, slice.name}) > 0) {
-          slice.name.name += "x";
+          slice.name.name = slice.name.name.str() + "x";
         }
         AddToPicture(std::make_shared<const EndpointSlice>(std::move(slice)), &result.picture);
       }

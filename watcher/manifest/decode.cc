@@ -171,7 +171,7 @@ absl::string_view FormatManifestKind(ManifestKind kind) {
 std::string ManifestKey::Format() const {
   const absl::string_view kind_text = FormatManifestKind(kind);
   if (name.name.empty()) return absl::StrCat(kind_text, " without a valid name");
-  if (kind == ManifestKind::kNode) return absl::StrCat(kind_text, " ", name.name);
+  if (kind == ManifestKind::kNode) return absl::StrCat(kind_text, " ", name.name.view());
   return absl::StrCat(kind_text, " ", name.Format());
 }
 

@@ -57,8 +57,8 @@ std::optional<Endpoint> DecodeEndpoint(const Field& field, IpFamily family) {
   endpoint.node_name = SharedText::Common(field.Get("nodeName").String().value_or(""));
   endpoint.zone = SharedText::Common(field.Get("zone").String().value_or(""));
   if (const Field hints = field.Get("hints"); hints.IsMap()) {
-    endpoint.zone_hints = DecodeHints(hints.Get("forZones"));
-    endpoint.node_hints = DecodeHints(hints.Get("forNodes"));
+    endpoint.hints = EndpointHints{.zones = DecodeHints(hints.Get("forZones")),
+                                   .nodes = DecodeHints(hints.Get("forNodes"))};
   }
   if (const Field target = field.Get("targetRef"); target.IsMap()) {
     endpoint.target_name = target.Get("name").String().value_or("");

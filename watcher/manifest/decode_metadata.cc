@@ -111,17 +111,17 @@ Metadata DecodeMetadata(const Field& object, ManifestKind kind) {
   if (auto name = ReadName(field.Get("name"))) metadata.name.name = *std::move(name);
   if (kind != ManifestKind::kNode) {
     const Field name_space = field.Get("namespace");
-    metadata.name.name_space = "default";
+    metadata.name.name_space = SharedText::Common("default");
     const std::optional<std::string> text = name_space.String();
     if (text.has_value() && !text->empty()) {
       if (IsDnsName(*text)) {
-        metadata.name.name_space = *text;
+        metadata.name.name_space = SharedText::Common(*text);
       } else {
         name_space.Error(absl::StrCat(Quote(*text), " is not the name of a namespace"));
-        metadata.name.name.clear();  // Whose it is cannot be said.
+        metadata.name.name = {};  // Whose it is cannot be said.
       }
     } else if (!text.has_value() && name_space.present()) {
-      metadata.name.name.clear();
+      metadata.name.name = {};
     }
   }
   metadata.labels = field.Get("labels").StringMap();

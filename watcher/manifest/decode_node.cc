@@ -45,7 +45,7 @@ void DecodeStatus(const Field& status, Node* node) {
 }  // namespace
 
 Node DecodeNode(const Field& object, const Metadata& metadata) {
-  Node node{.name = metadata.name.name, .being_removed = metadata.deleted};
+  Node node{.name = metadata.name.name.str(), .being_removed = metadata.deleted};
   if (auto it = metadata.labels.find(kZoneLabel); it != metadata.labels.end()) {
     node.zone = it->second;
   }

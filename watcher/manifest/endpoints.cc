@@ -60,7 +60,8 @@ std::string SliceName(const Service& service, IpFamily family,
   for (const auto& [name, protocol, number] : ports) {
     absl::StrAppend(&text, name, "/", ipvs::FormatProtocol(protocol), "/", number, " ");
   }
-  return absl::StrCat(service.name.name, family == IpFamily::kIpv4 ? "-pods-ipv4-" : "-pods-ipv6-",
+  return absl::StrCat(service.name.name.view(),
+                      family == IpFamily::kIpv4 ? "-pods-ipv4-" : "-pods-ipv6-",
                       absl::Hex(StableHash(text), absl::kZeroPad16));
 }
 
@@ -75,7 +76,7 @@ Problem MakeProblem(const ManifestObject& object, size_t index, const MissingPor
   const auto& manifest = object.As<ServiceManifest>();
   const ServicePort& port = manifest.service.ports[index];
   std::string message = absl::StrCat(
-      "Pod ", manifest.service.name.name_space, "/", missing.first_pod, " has no ",
+      "Pod ", manifest.service.name.name_space.view(), "/", missing.first_pod, " has no ",
       ipvs::FormatProtocol(port.protocol), " port ", Quote(manifest.target_ports[index].name));
   if (missing.others > 0) {
     absl::StrAppend(&message, ", nor have ", missing.others, " more of the Service's Pods");
@@ -92,7 +93,7 @@ Problem MakeProblem(const ManifestObject& object, size_t index, const MissingPor
 }  // namespace
 
 void PodIndex::Add(const PodManifest& pod) {
-  auto& pods = pods_[pod.name.name_space];
+  auto& pods = pods_[pod.name.name_space.str()];
   for (const auto& label : pod.labels) pods[label].push_back(&pod);
 }
 
@@ -122,7 +123,7 @@ std::vector<EndpointSlice> MakeEndpointSlices(const ManifestObject& object, cons
   std::map<std::pair<IpFamily, std::vector<PortTuple>>, EndpointSlice> slices;
   std::map<size_t, MissingPort> missing;
   if (service.type == ServiceType::kExternalName) return {};
-  for (const PodManifest* pod : pods.Select(service.name.name_space, manifest.selector)) {
+  for (const PodManifest* pod : pods.Select(service.name.name_space.str(), manifest.selector)) {
     if (pod->finished || pod->addresses.empty()) continue;
     std::vector<PortTuple> ports;
     for (size_t i = 0; i < service.ports.size(); ++i) {
@@ -130,7 +131,8 @@ std::vector<EndpointSlice> MakeEndpointSlices(const ManifestObject& object, cons
       const uint16_t number = FindPort(*pod, manifest.target_ports[i], port.protocol);
       if (number != 0) {
         ports.emplace_back(port.name, port.protocol, number);
-      } else if (auto [it, first] = missing.try_emplace(i, MissingPort{pod->name.name}); !first) {
+      } else if (auto [it, first] = missing.try_emplace(i, MissingPort{pod->name.name.str()});
+                 !first) {
         ++it->second.others;
       }
     }

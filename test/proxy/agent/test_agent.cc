@@ -146,7 +146,7 @@ std::shared_ptr<Service> MakeLocalService(const std::string& name, const std::st
 std::shared_ptr<EndpointSlice> MakeSlice(const std::string& service, const Lines& endpoints) {
   auto slice = std::make_shared<EndpointSlice>();
   const ObjectName name = ParseName(service);
-  slice->name = {name.name_space, absl::StrCat(name.name, "-1")};
+  slice->name = {name.name_space, absl::StrCat(name.name.view(), "-1")};
   slice->service_name = name.name;
   slice->ports = {{.name = "http", .port = 8080}};
   for (const std::string& text : endpoints) {
@@ -155,7 +155,7 @@ std::shared_ptr<EndpointSlice> MakeSlice(const std::string& service, const Lines
     Endpoint endpoint;
     endpoint.address = Address(place.first);
     endpoint.node_name = place.second;
-    if (words.size() > 1) endpoint.zone_hints = {words[1]};
+    if (words.size() > 1) endpoint.hints = EndpointHints{.zones = {words[1]}};
     slice->endpoints.push_back(endpoint);
   }
   return slice;

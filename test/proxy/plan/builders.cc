@@ -40,6 +40,7 @@ Endpoint ParseEndpoint(absl::string_view text) {
   endpoint.address = Address(place.first);
   endpoint.node_name = std::string(place.second);
   endpoint.target_name = absl::StrCat("pod-", place.first);
+  EndpointHints hints;
   for (size_t i = 1; i < words.size(); ++i) {
     absl::string_view word = words[i];
     if (word == "unready") {
@@ -49,13 +50,14 @@ Endpoint ParseEndpoint(absl::string_view text) {
     } else if (word == "terminating") {
       endpoint.terminating = true;
     } else if (absl::ConsumePrefix(&word, "zone:")) {
-      endpoint.zone_hints.emplace_back(word);
+      hints.zones.emplace_back(word);
     } else if (absl::ConsumePrefix(&word, "node:")) {
-      endpoint.node_hints.emplace_back(word);
+      hints.nodes.emplace_back(word);
     } else {
       throw std::invalid_argument(absl::StrCat("not a word of an endpoint: ", word));
     }
   }
+  endpoint.hints = std::move(hints);
   return endpoint;
 }
 

@@ -419,7 +419,7 @@ TEST_CASE("Any sequence of updates touches exactly what differs, and its order l
     for (const char* endpoint : {"10.244.1.2@n1", "10.244.1.3@n1", "10.244.2.2@n2"}) {
       if (below(2) == 0) endpoints.push_back(endpoint);
     }
-    const auto plan = below(4) == 0 ? NoPlan(service.name.name) : Plan(service, endpoints);
+    const auto plan = below(4) == 0 ? NoPlan(service.name.name.str()) : Plan(service, endpoints);
 
     const State before(desired);
     const Touched touched = desired.Update(plan);

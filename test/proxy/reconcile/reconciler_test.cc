@@ -90,7 +90,7 @@ TEST_CASE("what went away while nobody looked is removed after a restart, though
   REQUIRE(node.Restart().ok());
   node.Reconcile();
   CHECK(node.Actual() == node.Wanted());
-  for (const auto& plan : Everything()) node.Want(MakePlan(plan->service.name, {}));
+  for (const auto& plan : Everything()) node.Want(MakePlan(plan->service.name.str(), {}));
   REQUIRE(node.Restart().ok());
   node.Reconcile();
   CHECK(node.Actual() == Lines{});
@@ -156,7 +156,7 @@ TEST_CASE("virtual servers and routes of others are never touched") {
   touched.vips = {Address("203.0.113.1")};
   node.Reconcile(touched);
   node.Reconcile(PutAll(node));
-  for (const auto& plan : Everything()) node.Remove(plan->service.name);
+  for (const auto& plan : Everything()) node.Remove(plan->service.name.str());
   CHECK(node.Settle());
   CHECK(node.Actual() == before);
   CHECK(node.kernel.routes.foreign() == std::set<IpAddress>{Address("203.0.113.1")});

@@ -104,7 +104,7 @@ class Stream {
       std::string text = "batch";
       for (const v1::Change& change : batch.changes()) {
         absl::StrAppend(&text, " ", change.has_removed() ? "-" : "",
-                        DecodeChange(change).value().id.name.name);
+                        DecodeChange(change).value().id.name.name.view());
       }
       lines_.push_back(std::move(text));
     }

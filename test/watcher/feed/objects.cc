@@ -105,15 +105,15 @@ EndpointSlice RandomSlice(Random& random, const std::string& name) {
     slice.ports.push_back({RandomText(random), RandomProtocol(random), RandomPort(random)});
   }
   for (int i = Below(random, 4); i > 0; --i) {
-    slice.endpoints.push_back({.address = RandomAddress(random, slice.family),
-                               .ready = Flip(random),
-                               .serving = Flip(random),
-                               .terminating = Flip(random),
-                               .node_name = RandomText(random),
-                               .zone = RandomText(random),
-                               .zone_hints = RandomTexts(random),
-                               .node_hints = RandomTexts(random),
-                               .target_name = RandomText(random)});
+    slice.endpoints.push_back(
+        {.address = RandomAddress(random, slice.family),
+         .ready = Flip(random),
+         .serving = Flip(random),
+         .terminating = Flip(random),
+         .node_name = RandomText(random),
+         .zone = RandomText(random),
+         .hints = EndpointHints{.zones = RandomTexts(random), .nodes = RandomTexts(random)},
+         .target_name = RandomText(random)});
   }
   return slice;
 }

@@ -422,8 +422,7 @@ endpoints:
   want.endpoints = {{.address = Ip("10.244.1.2"),
                      .node_name = "n1",
                      .zone = "z1",
-                     .zone_hints = {"z1", "z2"},
-                     .node_hints = {"n1"},
+                     .hints = EndpointHints{.zones = {"z1", "z2"}, .nodes = {"n1"}},
                      .target_name = "cart-a"},
                     {.address = Ip("10.244.1.4"), .ready = false, .terminating = true},
                     {.address = Ip("10.244.1.5")}};

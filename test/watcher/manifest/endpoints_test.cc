@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "test/watcher/manifest/testing.h"
@@ -184,7 +185,7 @@ TEST_CASE("the names of slices depend on Service, family and ports alone") {
   REQUIRE(one.size() == 1);
   REQUIRE(two.size() == 1);
   CHECK(one[0]->name == two[0]->name);
-  CHECK(one[0]->name.name.rfind("s-pods-ipv4-", 0) == 0);
+  CHECK(absl::StartsWith(one[0]->name.name, "s-pods-ipv4-"));
 }
 
 TEST_CASE("an object that is there twice is used once") {

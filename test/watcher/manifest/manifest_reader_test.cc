@@ -31,7 +31,7 @@ using Texts = std::vector<std::string>;
 std::set<std::string> Services(const Reading& reading) {
   std::set<std::string> names;
   for (const auto& [id, object] : reading.picture) {
-    if (id.kind == ObjectKind::kService) names.insert(id.name.name);
+    if (id.kind == ObjectKind::kService) names.insert(id.name.name.str());
   }
   return names;
 }

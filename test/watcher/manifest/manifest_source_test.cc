@@ -36,7 +36,7 @@ FollowTimes TestTimes() {
 Names Services(const Reading& reading) {
   Names names;
   for (const auto& [id, object] : reading.picture) {
-    if (id.kind == ObjectKind::kService) names.insert(id.name.name);
+    if (id.kind == ObjectKind::kService) names.insert(id.name.name.str());
   }
   return names;
 }

@@ -37,9 +37,9 @@ TEST_CASE("published manifests are read without a problem") {
     std::vector<std::string> with_node_port;
     for (const auto& [id, object] : reading.picture) {
       const Service& service = *std::get<std::shared_ptr<const Service>>(object);
-      services.push_back(id.name.name);
+      services.push_back(id.name.name.str());
       CHECK(service.cluster_ips.size() == 1);
-      if (service.ports.at(0).node_port != 0) with_node_port.push_back(id.name.name);
+      if (service.ports.at(0).node_port != 0) with_node_port.push_back(id.name.name.str());
     }
     CHECK(services == c.services);
     CHECK(with_node_port == c.with_node_port);
