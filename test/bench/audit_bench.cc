@@ -6,12 +6,11 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "ipvs/kernel_table.h"
@@ -22,10 +21,12 @@
 #include "proxy/kernel/nft_program.h"
 #include "proxy/kernel/ruleset.h"
 #include "proxy/reconcile/reconciler.h"
+#include "test/bench/need.h"
+#include "test/bench/program.h"
 #include "test/bench/report.h"
 #include "test/ipvs/network_namespace.h"
 
-namespace fairlead {
+namespace fairlead::bench {
 namespace {
 
 constexpr absl::Duration kCycle = absl::Seconds(10);
@@ -75,7 +76,7 @@ Cost Measure(const Work& work) {
   return {CpuMilliseconds() - cpu, absl::ToDoubleMilliseconds(absl::Now() - start)};
 }
 
-void Add(bench::Report& report, const std::string& what, const std::vector<Cost>& costs) {
+void Add(Report& report, const std::string& what, const std::vector<Cost>& costs) {
   std::vector<double> cpu;
   std::vector<double> wall;
   for (const Cost& cost : costs) {
@@ -86,17 +87,9 @@ void Add(bench::Report& report, const std::string& what, const std::vector<Cost>
   report.Add(absl::StrCat(what, ": time"), "ms", std::move(wall));
 }
 
-template <typename T>
-T Need(absl::StatusOr<T> value) {
-  if (value.ok()) return *std::move(value);
-  std::fprintf(stderr, "audit_bench: %s\n", value.status().ToString().c_str());
-  std::exit(1);
-}
-
 void NeedNothingFound(Reconciler& reconciler) {
-  if (reconciler.TakeDrift().empty() && reconciler.Failures().empty()) return;
-  std::fprintf(stderr, "audit_bench: found what nobody has changed\n");
-  std::exit(1);
+  Need(reconciler.TakeDrift().empty() && reconciler.Failures().empty(),
+       "found what nobody has changed");
 }
 
 void RunBench(const Scale& scale) {
@@ -115,18 +108,14 @@ void RunBench(const Scale& scale) {
                          .count_ipv4_servers = [&] { return count.CountIpv4VirtualServers(); },
                          .list_in_order = [&] { return table->ListInOrder(); }});
   reconciler.SetRuleset(RulesetText({}));
-  if (absl::Status adopted = reconciler.Adopt(); !adopted.ok()) {
-    std::fprintf(stderr, "audit_bench: %s\n", adopted.ToString().c_str());
-    std::exit(1);
-  }
+  Need(reconciler.Adopt());
   absl::Time now = absl::Now();
-  bench::Report report("audit");
+  Report report("audit");
   report.Section(
       absl::StrCat(scale.services, " Services with ", scale.endpoints, " endpoints each"));
   Add(report, "first sync", {Measure([&] { reconciler.Reconcile(desired, touched, now); })});
   for (const ReconcileFailure& failure : reconciler.Failures()) {
-    std::fprintf(stderr, "audit_bench: %s: %s\n", failure.what.c_str(), failure.why.c_str());
-    std::exit(1);
+    Need(false, absl::StrCat(failure.what, ": ", failure.why));
   }
 
   std::vector<Cost> cycles;
@@ -171,42 +160,31 @@ void RunBench(const Scale& scale) {
   const auto repaired = [&](const char* what, const Cost& cost, DriftKind kind, size_t expected) {
     const DriftReport drift = reconciler.TakeDrift();
     const auto it = drift.counts().find(kind);
-    if (it == drift.counts().end() || it->second != expected || !reconciler.Failures().empty()) {
-      std::fprintf(stderr, "audit_bench: %s was not put right\n", what);
-      std::exit(1);
-    }
+    Need(it != drift.counts().end() && it->second == expected && reconciler.Failures().empty(),
+         absl::StrCat(what, ": was not put right"));
     Add(report, what, {cost});
   };
   const auto services = static_cast<size_t>(scale.services);
-  if (absl::Status flushed = RunNft("flush set inet fairlead owned4\n"); !flushed.ok()) {
-    std::fprintf(stderr, "audit_bench: %s\n", flushed.ToString().c_str());
-    std::exit(1);
-  }
+  Need(RunNft("flush set inet fairlead owned4\n"));
   reconciler.SuspectFirewall();
   repaired("a set of the firewall flushed, filled again", tick(), DriftKind::kElement, services);
-  (void)std::system("ip route flush proto 119 table local");
+  Need(std::system("ip route flush proto 119 table local") == 0, "cannot flush routes");
   reconciler.SuspectRoutes();
   repaired("all routes flushed, added again", tick(), DriftKind::kRoute, services);
-  (void)std::system("ipvsadm -C");
+  Need(std::system("ipvsadm -C") == 0, "cannot flush IPVS");
   repaired("all of IPVS flushed, written again", tick(), DriftKind::kVirtualServer, services);
 }
 
-}  // namespace
-}  // namespace fairlead
-
-int main(int argc, char** argv) {
-  fairlead::Scale scale;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    int* value = flag == "--services"    ? &scale.services
-                 : flag == "--endpoints" ? &scale.endpoints
-                 : flag == "--rounds"    ? &scale.rounds
-                                         : nullptr;
-    if (value == nullptr || !absl::SimpleAtoi(argv[i + 1], value) || *value < 1) {
-      std::fprintf(stderr, "usage: audit_bench [--services N] [--endpoints N] [--rounds N]\n");
-      return 2;
-    }
-  }
-  fairlead::RunBench(scale);
-  return 0;
+int Main(int argc, char** argv) {
+  Scale scale;
+  BenchProgram program("What watching over a table costs");
+  program.Add("--services", scale.services, "Services");
+  program.Add("--endpoints", scale.endpoints, "endpoints of each");
+  program.Add("--rounds", scale.rounds, "cycles of the audit");
+  return program.Run(argc, argv, [&] { RunBench(scale); });
 }
+
+}  // namespace
+}  // namespace fairlead::bench
+
+int main(int argc, char** argv) { return fairlead::bench::Main(argc, argv); }

@@ -31,13 +31,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "test/bench/fed_agent.h"
 #include "test/bench/need.h"
 #include "test/bench/packets.h"
+#include "test/bench/program.h"
 #include "test/bench/report.h"
 #include "test/lab/cluster.h"
 #include "test/lab/process.h"
@@ -58,7 +57,7 @@ struct Variant {
 struct Settings {
   int services = 10'000;
   int endpoints = 10;
-  int rounds = 0;  // 0: as many as the way of measuring needs.
+  int rounds = 0;
   std::vector<Variant> variants;
 };
 
@@ -426,41 +425,28 @@ void RunBench(const Settings& settings) {
   PrintGrowth(report, bench.measures(), settings.services, few, many);
 }
 
-std::optional<Settings> ParseArguments(int argc, char** argv) {
+Variant ParseVariant(const std::string& text) {
+  const size_t equals = text.find('=');
+  Need(equals != std::string::npos && equals > 0, absl::StrCat("no NAME=SED: ", text));
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+int Main(int argc, char** argv) {
   Settings settings;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    const std::string value = argv[i + 1];
-    if (flag == "--variant") {
-      const size_t equals = value.find('=');
-      if (equals == std::string::npos || equals == 0) return std::nullopt;
-      settings.variants.push_back({value.substr(0, equals), value.substr(equals + 1)});
-      continue;
-    }
-    int* number = flag == "--services"    ? &settings.services
-                  : flag == "--endpoints" ? &settings.endpoints
-                  : flag == "--rounds"    ? &settings.rounds
-                                          : nullptr;
-    if (number == nullptr || !absl::SimpleAtoi(value, number) || *number < 1) return std::nullopt;
-  }
-  if (argc % 2 == 0) return std::nullopt;
-  if (settings.rounds == 0) settings.rounds = Counting() ? kCountedRounds : kRounds;
-  return settings;
+  settings.rounds = Counting() ? kCountedRounds : kRounds;
+  std::vector<std::string> variants;
+  BenchProgram program("What a packet pays for Fairlead's firewall");
+  program.Add("--services", settings.services, "Services there are, beside one");
+  program.Add("--endpoints", settings.endpoints, "endpoints of each");
+  program.Add("--rounds", settings.rounds, "rounds in which the ways take turns");
+  program.AddRepeated("--variant", variants, "NAME=SED: Fairlead's table edited by sed -E");
+  return program.Run(argc, argv, [&] {
+    for (const std::string& variant : variants) settings.variants.push_back(ParseVariant(variant));
+    RunBench(settings);
+  });
 }
 
 }  // namespace
 }  // namespace fairlead::bench
 
-int main(int argc, char** argv) {
-  const auto settings = fairlead::bench::ParseArguments(argc, argv);
-  if (!settings) {
-    std::fprintf(stderr,
-                 "usage: datapath_bench [--services N] [--endpoints N] [--rounds N] "
-                 "[--variant NAME=SED]...\n");
-    return 2;
-  }
-  // As the program does.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  return fairlead::bench::ExitCodeOf("datapath_bench",
-                                     [&] { fairlead::bench::RunBench(*settings); });
-}
+int main(int argc, char** argv) { return fairlead::bench::Main(argc, argv); }

@@ -16,24 +16,21 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <functional>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "test/bench/feed_swarm.h"
 #include "test/bench/feed_watcher.h"
 #include "test/bench/need.h"
+#include "test/bench/program.h"
 #include "test/bench/report.h"
 #include "watcher/feed/credentials.h"
 
@@ -201,43 +198,28 @@ void Run(const Settings& settings) {
   report.Add("  at an agent", "us", absl::ToDoubleMicroseconds(at_small_costs.cpu / agents));
 }
 
-std::optional<Settings> ParseArguments(int argc, char** argv) {
+// Two descriptors for each agent, and some.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int Main(int argc, char** argv) {
   Settings settings;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    const std::string value = argv[i + 1];
-    bool good = false;
-    if (flag == "--subscribers") good = absl::SimpleAtoi(value, &settings.subscribers);
-    if (flag == "--services") good = absl::SimpleAtoi(value, &settings.services);
-    if (flag == "--changes") good = absl::SimpleAtoi(value, &settings.changes);
-    if (flag == "--tls") {
-      settings.tls = value;
-      good = true;
-    }
-    if (!good) return std::nullopt;
-  }
-  if (argc % 2 == 0 || settings.subscribers < 5 || settings.services < 10 || settings.changes < 1) {
-    return std::nullopt;
-  }
-  return settings;
+  BenchProgram program("What thousands of agents cost a watcher");
+  program.Add("--subscribers", settings.subscribers, "agents", 5);
+  program.Add("--services", settings.services, "Services with ten endpoints each", 10);
+  program.Add("--changes", settings.changes, "changes that are timed");
+  program.Add("--tls", settings.tls, "a folder with cert.pem, key.pem and ca.pem");
+  return program.Run(argc, argv, [&] {
+    RaiseDescriptorLimit();
+    Run(settings);
+  });
 }
 
 }  // namespace
 }  // namespace fairlead::bench
 
-int main(int argc, char** argv) {
-  const auto settings = fairlead::bench::ParseArguments(argc, argv);
-  if (!settings) {
-    std::fprintf(stderr,
-                 "usage: feed_bench [--subscribers N] [--services N] [--changes N] [--tls DIR]\n");
-    return 2;
-  }
-  // As the program does.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  // Two descriptors for each agent, and some.
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-  return fairlead::bench::ExitCodeOf("feed_bench", [&] { fairlead::bench::Run(*settings); });
-}
+int main(int argc, char** argv) { return fairlead::bench::Main(argc, argv); }

@@ -21,7 +21,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -30,6 +29,7 @@
 #include "ipvs/netlink_socket.h"
 #include "ipvs/save_format.h"
 #include "test/bench/need.h"
+#include "test/bench/program.h"
 #include "test/bench/report.h"
 #include "test/ipvs/network_namespace.h"
 
@@ -195,21 +195,12 @@ void Run(const Scale& scale) {
 
 int Main(int argc, char** argv) {
   Scale scale;
-  const std::map<std::string, int*> options = {{"--services", &scale.services},
-                                               {"--destinations", &scale.destinations},
-                                               {"--rounds", &scale.rounds},
-                                               {"--ipvsadm-rounds", &scale.ipvsadm_rounds}};
-  for (int i = 1; i < argc; i += 2) {
-    const auto option = options.find(argv[i]);
-    if (option == options.end() || i + 1 == argc ||
-        !absl::SimpleAtoi(argv[i + 1], option->second) || *option->second < 1) {
-      std::fprintf(stderr,
-                   "usage: ipvs_bench [--services N] [--destinations N] [--rounds N] "
-                   "[--ipvsadm-rounds N]\n");
-      return 2;
-    }
-  }
-  return bench::ExitCodeOf("ipvs_bench", [&] { Run(scale); });
+  bench::BenchProgram program("How fast an IPVS table is filled");
+  program.Add("--services", scale.services, "virtual servers");
+  program.Add("--destinations", scale.destinations, "real servers of each");
+  program.Add("--rounds", scale.rounds, "rounds in which the ways take turns");
+  program.Add("--ipvsadm-rounds", scale.ipvsadm_rounds, "of them with ipvsadm");
+  return program.Run(argc, argv, [&] { Run(scale); });
 }
 
 }  // namespace

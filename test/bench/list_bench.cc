@@ -19,10 +19,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -31,14 +29,13 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "ipvs/kernel_table.h"
 #include "test/bench/fed_agent.h"
 #include "test/bench/need.h"
+#include "test/bench/program.h"
 #include "test/bench/report.h"
 #include "test/lab/cluster.h"
 
@@ -358,37 +355,18 @@ void Bench::Run() {
   agent_->Stop();
 }
 
-std::optional<Settings> ParseArguments(int argc, char** argv) {
+int Main(int argc, char** argv) {
   Settings settings;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    int* number = flag == "--services"      ? &settings.services
-                  : flag == "--endpoints"   ? &settings.endpoints
-                  : flag == "--rounds"      ? &settings.rounds
-                  : flag == "--changes"     ? &settings.changes
-                  : flag == "--connections" ? &settings.connections
-                                            : nullptr;
-    if (number == nullptr || !absl::SimpleAtoi(argv[i + 1], number) || *number < 1) {
-      return std::nullopt;
-    }
-  }
-  if (argc % 2 == 0) return std::nullopt;
-  return settings;
+  BenchProgram program("What looking at an agent costs it, and a change meanwhile");
+  program.Add("--services", settings.services, "Services");
+  program.Add("--endpoints", settings.endpoints, "endpoints of each");
+  program.Add("--rounds", settings.rounds, "how often each command is run");
+  program.Add("--changes", settings.changes, "changes in each circumstance");
+  program.Add("--connections", settings.connections, "connections that the kernel tracks");
+  return program.Run(argc, argv, [&] { Bench(settings).Run(); });
 }
 
 }  // namespace
 }  // namespace fairlead::bench
 
-int main(int argc, char** argv) {
-  const auto settings = fairlead::bench::ParseArguments(argc, argv);
-  if (!settings) {
-    std::fprintf(stderr,
-                 "usage: list_bench [--services N] [--endpoints N] [--rounds N] [--changes N] "
-                 "[--connections N]\n");
-    return 2;
-  }
-  // As the program does.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  return fairlead::bench::ExitCodeOf("list_bench",
-                                     [&] { fairlead::bench::Bench(*settings).Run(); });
-}
+int main(int argc, char** argv) { return fairlead::bench::Main(argc, argv); }

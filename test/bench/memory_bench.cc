@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -20,12 +19,12 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "ipvs/kernel_table.h"
 #include "test/bench/need.h"
 #include "test/bench/objects.h"
+#include "test/bench/program.h"
 #include "test/bench/report.h"
 #include "test/ipvs/network_namespace.h"
 #include "test/lab/process.h"
@@ -202,35 +201,26 @@ void Run(const std::string& program, int services) {
              per_service(none.watcher.resident, one.watcher.resident, ten.watcher.resident));
 }
 
-}  // namespace
-}  // namespace fairlead::bench
-
-int main(int argc, char** argv) {
-  const char* program = std::getenv("FAIRLEAD_BIN");
+int Main(int argc, char** argv) {
+  const char* const from_environment = std::getenv("FAIRLEAD_BIN");
+  std::string program_file = from_environment == nullptr ? "" : from_environment;
   int services = 10'000;
   int endpoints = -1;
-  for (int i = 1; i < argc; i += 2) {
-    const std::string flag = argv[i];
-    if (flag == "--program" && i + 1 < argc) {
-      program = argv[i + 1];
-      continue;
-    }
-    int* value = flag == "--services" ? &services : flag == "--endpoints" ? &endpoints : nullptr;
-    if (value == nullptr || i + 1 == argc || !absl::SimpleAtoi(argv[i + 1], value) || *value < 0) {
-      std::fprintf(stderr,
-                   "usage: memory_bench [--program FAIRLEAD] [--services N] [--endpoints N]\n");
-      return 2;
-    }
-  }
-  if (program == nullptr) {
-    std::fprintf(stderr, "memory_bench: no --program\n");
-    return 2;
-  }
-  return fairlead::bench::ExitCodeOf("memory_bench", [&] {
+  BenchProgram program("What an agent and its watcher hold in memory");
+  program.Add("--program", program_file, "fairlead");
+  program.Add("--services", services, "Services at most", 0);
+  program.Add("--endpoints", endpoints, "of one size alone: endpoints of each Service", 0);
+  return program.Run(argc, argv, [&] {
+    Need(!program_file.empty(), "neither --program nor FAIRLEAD_BIN");
     if (endpoints >= 0) {
-      fairlead::bench::RunOne(program, {services, endpoints});
+      RunOne(program_file, {services, endpoints});
     } else {
-      fairlead::bench::Run(program, services);
+      Run(program_file, services);
     }
   });
 }
+
+}  // namespace
+}  // namespace fairlead::bench
+
+int main(int argc, char** argv) { return fairlead::bench::Main(argc, argv); }

@@ -1,9 +1,7 @@
-// Benchmarks have nobody to hand an error to: what fails ends them, by an exception that main
-// prints.
+// Benchmarks have nobody to hand an error to: what fails ends them, by an exception that
+// BenchProgram prints.
 #pragma once
 
-#include <cstdio>
-#include <exception>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -25,18 +23,6 @@ template <typename T>
 T Need(absl::StatusOr<T> value) {
   Need(value.status());
   return *std::move(value);
-}
-
-// Runs a benchmark and returns main's exit code: 1, having said why, where it fails.
-template <typename Benchmark>
-int ExitCodeOf(const char* name, const Benchmark& benchmark) {
-  try {
-    benchmark();
-    return 0;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s: %s\n", name, error.what());
-    return 1;
-  }
 }
 
 }  // namespace fairlead::bench

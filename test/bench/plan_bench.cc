@@ -10,7 +10,6 @@
 #include <unistd.h>
 #include <valgrind/callgrind.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -23,7 +22,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "proxy/plan/planner.h"
+#include "test/bench/need.h"
 #include "test/bench/objects.h"
+#include "test/bench/program.h"
 #include "test/bench/report.h"
 #include "test/proxy/agent/test_agent.h"
 #include "watcher/snapshot.h"
@@ -104,11 +105,8 @@ class ChangingAgent {
     agent_.agent.Pass();
     CALLGRIND_STOP_INSTRUMENTATION;
     // A real server added; another given weight 0, and removed, as it has no connections.
-    if (agent_.kernel.table.operations().size() != 3) {
-      std::fprintf(stderr, "plan_bench: a change made %zu operations\n",
-                   agent_.kernel.table.operations().size());
-      std::exit(1);
-    }
+    const size_t operations = agent_.kernel.table.operations().size();
+    Need(operations == 3, absl::StrCat("a change made ", operations, " operations"));
   }
 
  private:
@@ -129,10 +127,7 @@ class Collector : public benchmark::BenchmarkReporter {
   bool ReportContext(const Context&) override { return true; }
   void ReportRuns(const std::vector<Run>& runs) override {
     for (const Run& run : runs) {
-      if (run.error_occurred) {
-        std::fprintf(stderr, "plan_bench: %s\n", run.error_message.c_str());
-        std::exit(1);
-      }
+      Need(!run.error_occurred, run.error_message);
       if (run.run_type != Run::RT_Iteration) continue;
       microseconds_[run.run_name.function_name + "/" + run.run_name.args].push_back(
           run.real_accumulated_time / static_cast<double>(run.iterations) * 1e6);
@@ -182,7 +177,7 @@ void Times(Report& report) {
 // The whole of one program run under callgrind.
 double CountInstructions(const Scale& scale, int changes) {
   char folder[] = "/tmp/plan_bench.XXXXXX";
-  if (mkdtemp(folder) == nullptr) std::exit(1);
+  Need(mkdtemp(folder) != nullptr, "cannot make a folder");
   const std::string result = absl::StrCat(folder, "/callgrind");
   const std::string log = absl::StrCat(folder, "/log");
   const std::string command =
@@ -197,10 +192,7 @@ double CountInstructions(const Scale& scale, int changes) {
     absl::string_view rest = line;
     if (absl::ConsumePrefix(&rest, "totals: ")) (void)absl::SimpleAtod(rest, &instructions);
   }
-  if (status != 0 || instructions == 0) {
-    std::fprintf(stderr, "plan_bench: valgrind does not run, see %s\n", log.c_str());
-    std::exit(1);
-  }
+  Need(status == 0 && instructions > 0, absl::StrCat("valgrind does not run, see ", log));
   (void)std::system(absl::StrCat("rm -r ", folder).c_str());
   return instructions / changes;
 }
@@ -216,31 +208,30 @@ void Instructions(Report& report, int changes) {
               1.1, "times");
 }
 
+void CountOnly(int services, int changes) {
+  ChangingAgent agent({.services = services});
+  // The first one puts the free memory in order that the picture has left.
+  agent.Change();
+  CALLGRIND_ZERO_STATS;
+  for (int i = 0; i < changes; ++i) agent.Change();
+}
+
 int Main(int argc, char** argv) {
   int changes = 200;
   int instructions = 0;
-  for (int i = 1; i < argc; i += 2) {
-    const std::string flag = argv[i];
-    int* value = flag == "--changes"        ? &changes
-                 : flag == "--instructions" ? &instructions
-                                            : nullptr;
-    if (value == nullptr || i + 1 == argc || !absl::SimpleAtoi(argv[i + 1], value) || *value < 1) {
-      std::fprintf(stderr, "usage: plan_bench [--changes N]\n");
-      return 2;
+  BenchProgram program("What planning costs, in time and in instructions");
+  program.Add("--changes", changes, "changes whose instructions are counted");
+  program.Add("--instructions", instructions,
+              "only make the changes, of so many Services, for valgrind to count", 0);
+  return program.Run(argc, argv, [&] {
+    if (instructions > 0) {
+      CountOnly(instructions, changes);
+      return;
     }
-  }
-  if (instructions > 0) {
-    ChangingAgent agent({.services = instructions});
-    // The first one puts the free memory in order that the picture has left.
-    agent.Change();
-    CALLGRIND_ZERO_STATS;
-    for (int i = 0; i < changes; ++i) agent.Change();
-    return 0;
-  }
-  Report report("plan");
-  Times(report);
-  Instructions(report, changes);
-  return 0;
+    Report report("plan");
+    Times(report);
+    Instructions(report, changes);
+  });
 }
 
 }  // namespace

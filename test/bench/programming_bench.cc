@@ -30,12 +30,11 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "test/bench/need.h"
+#include "test/bench/program.h"
 #include "test/bench/programming_cases.h"
 
 namespace fairlead::bench {
@@ -187,49 +186,23 @@ void Run(const Options& options) {
   }
 }
 
-int Usage() {
-  std::fprintf(stderr,
-               "usage: programming_bench [--services N,N...] [--endpoints N] "
-               "[--proxies NAME,NAME...] [--rounds N] [--changes N] [--flood-seconds N] "
-               "[--limit-seconds N]\n");
-  return 2;
-}
-
 int Main(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; i += 2) {
-    const std::string flag = argv[i];
-    if (i + 1 == argc) return Usage();
-    if (flag == "--proxies") {
-      options.proxies = absl::StrSplit(argv[i + 1], ',');
-      continue;
-    }
-    std::vector<int> numbers;
-    for (absl::string_view word : absl::StrSplit(argv[i + 1], ',')) {
-      int number = 0;
-      if (!absl::SimpleAtoi(word, &number) || number < 1) return Usage();
-      numbers.push_back(number);
-    }
-    if (flag == "--services") {
-      options.services = numbers;
-      for (const int services : numbers) {
-        if (services < kMinServices) return Usage();
-      }
-    } else if (flag == "--endpoints") {
-      options.cases.endpoints = numbers[0];
-    } else if (flag == "--rounds") {
-      options.cases.rounds = numbers[0];
-    } else if (flag == "--changes") {
-      options.cases.changes = numbers[0];
-    } else if (flag == "--flood-seconds") {
-      options.cases.flood = absl::Seconds(numbers[0]);
-    } else if (flag == "--limit-seconds") {
-      options.cases.limit = absl::Seconds(numbers[0]);
-    } else {
-      return Usage();
-    }
-  }
-  return ExitCodeOf("programming_bench", [&] { Run(options); });
+  int flood_seconds = static_cast<int>(absl::ToInt64Seconds(options.cases.flood));
+  int limit_seconds = static_cast<int>(absl::ToInt64Seconds(options.cases.limit));
+  BenchProgram program("How fast a kernel is programmed");
+  program.Add("--services", options.services, "numbers of Services, rising", kMinServices);
+  program.Add("--endpoints", options.cases.endpoints, "endpoints of each");
+  program.Add("--proxies", options.proxies, "who programs it");
+  program.Add("--rounds", options.cases.rounds, "first syncs and restarts of each");
+  program.Add("--changes", options.cases.changes, "changes of each kind");
+  program.Add("--flood-seconds", flood_seconds, "how long many changes come each second");
+  program.Add("--limit-seconds", limit_seconds, "after which a proxy is given up");
+  return program.Run(argc, argv, [&] {
+    options.cases.flood = absl::Seconds(flood_seconds);
+    options.cases.limit = absl::Seconds(limit_seconds);
+    Run(options);
+  });
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "test/bench/need.h"
 
 namespace fairlead::bench {
 namespace {
@@ -165,9 +166,7 @@ void Report::Write() const {
       absl::StrCat(folder, "/", result_["benchmark"].get<std::string>(), ".json");
   std::ofstream file(path);
   file << result_.dump(1) << '\n';
-  if (file.flush()) return;
-  absl::FPrintF(stderr, "cannot write %s\n", path);
-  std::exit(1);
+  Need(file.flush().good(), absl::StrCat("cannot write ", path));
 }
 
 }  // namespace fairlead::bench

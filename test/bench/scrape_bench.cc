@@ -2,26 +2,26 @@
 // meanwhile:
 //
 //   build/test/bench/scrape_bench [--services N] [--endpoints N] [--rounds N]
-//   test/lab/run build/test/bench/scrape_bench --kernel yes …    as root, with IPVS
+//   test/lab/run build/test/bench/scrape_bench --kernel …    as root, with IPVS
 //
 // Without the kernel every virtual server and every endpoint has had packets, which is the most
 // that there can be to write.
 #include <atomic>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "ipvs/kernel_table.h"
 #include "proxy/metrics/scrape.h"
+#include "test/bench/need.h"
+#include "test/bench/program.h"
 #include "test/bench/report.h"
 #include "test/ipvs/network_namespace.h"
 
-namespace fairlead {
+namespace fairlead::bench {
 namespace {
 
 struct Scale {
@@ -83,11 +83,6 @@ double Milliseconds(const Work& work) {
   return absl::ToDoubleMilliseconds(absl::Now() - start);
 }
 
-[[noreturn]] void Fail(const absl::Status& status) {
-  std::fprintf(stderr, "scrape_bench: %s\n", status.ToString().c_str());
-  std::exit(1);
-}
-
 void Fill(ipvs::Table& table, const std::vector<ServiceNames::Server>& servers) {
   std::vector<ipvs::Operation> operations;
   for (const ServiceNames::Server& server : servers) {
@@ -96,9 +91,7 @@ void Fill(ipvs::Table& table, const std::vector<ServiceNames::Server>& servers) 
       operations.push_back(ipvs::Operation::AddRealServer(server->key, real.key, real.config));
     }
   }
-  for (const absl::Status& status : table.Apply(operations)) {
-    if (!status.ok()) Fail(status);
-  }
+  for (const absl::Status& status : table.Apply(operations)) Need(status);
 }
 
 // Milliseconds of each edit, as often as one can be made while `going`, and often enough.
@@ -111,9 +104,8 @@ std::vector<double> TimeEdits(ipvs::Table& table, const PlannedVirtualServer& se
     ipvs::RealServerConfig config = server.real_servers.front().config;
     config.weight = 1 + weight++ % 2;
     times.push_back(Milliseconds([&] {
-      const auto statuses = table.Apply(
-          {ipvs::Operation::EditRealServer(server.key, server.real_servers.front().key, config)});
-      if (!statuses[0].ok()) Fail(statuses[0]);
+      Need(table.Apply({ipvs::Operation::EditRealServer(server.key, server.real_servers.front().key,
+                                                        config)})[0]);
     }));
   } while (going || times.size() < kEnough);
   return times;
@@ -123,15 +115,13 @@ void RunBench(const Scale& scale) {
   if (scale.kernel) ipvs::EnterNewNetworkNamespace();
   std::vector<ServiceNames::Server> servers;
   for (int i = 0; i < scale.services; ++i) servers.push_back(MakeServer(scale, i));
-  bench::Report report(scale.kernel ? "scrape_kernel" : "scrape");
+  Report report(scale.kernel ? "scrape_kernel" : "scrape");
   report.Section(absl::StrCat(scale.services, " Services with ", scale.endpoints, " endpoints each",
                               scale.kernel ? " in the kernel" : ", all of them used"));
 
   std::unique_ptr<ipvs::Table> writer;
   if (scale.kernel) {
-    auto opened = ipvs::KernelTable::Open();
-    if (!opened.ok()) Fail(opened.status());
-    writer = *std::move(opened);
+    writer = Need(ipvs::KernelTable::Open());
     Fill(*writer, servers);
   }
   const auto open = [&]() -> absl::StatusOr<std::unique_ptr<ipvs::Table>> {
@@ -153,7 +143,7 @@ void RunBench(const Scale& scale) {
                           .open_table = open,
                           .now = absl::Now,
                           .counting = [] { return true; },
-                          .changed = [](const absl::Status& status) { Fail(status); }});
+                          .changed = [](const absl::Status& status) { Need(status); }});
     std::string text;
     scrape.Append(text);
     std::vector<double> times;
@@ -181,28 +171,17 @@ void RunBench(const Scale& scale) {
   }
 }
 
-}  // namespace
-}  // namespace fairlead
-
-int main(int argc, char** argv) {
-  fairlead::Scale scale;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string flag = argv[i];
-    if (flag == "--kernel") {
-      scale.kernel = std::string(argv[i + 1]) == "yes";
-      continue;
-    }
-    int* value = flag == "--services"    ? &scale.services
-                 : flag == "--endpoints" ? &scale.endpoints
-                 : flag == "--rounds"    ? &scale.rounds
-                                         : nullptr;
-    if (value == nullptr || !absl::SimpleAtoi(argv[i + 1], value) || *value < 1) {
-      std::fprintf(stderr,
-                   "usage: scrape_bench [--kernel yes] [--services N] [--endpoints N] "
-                   "[--rounds N]\n");
-      return 2;
-    }
-  }
-  fairlead::RunBench(scale);
-  return 0;
+int Main(int argc, char** argv) {
+  Scale scale;
+  BenchProgram program("What a scrape costs, and what it costs a change");
+  program.AddSwitch("--kernel", scale.kernel, "of a real kernel's table, in which all is idle");
+  program.Add("--services", scale.services, "Services");
+  program.Add("--endpoints", scale.endpoints, "endpoints of each");
+  program.Add("--rounds", scale.rounds, "scrapes of each kind");
+  return program.Run(argc, argv, [&] { RunBench(scale); });
 }
+
+}  // namespace
+}  // namespace fairlead::bench
+
+int main(int argc, char** argv) { return fairlead::bench::Main(argc, argv); }
