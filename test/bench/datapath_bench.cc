@@ -21,12 +21,10 @@
 // machine's times differ by more than these from one moment to the next.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,7 +55,7 @@ struct Variant {
 struct Settings {
   int services = 10'000;
   int endpoints = 10;
-  int rounds = 0;
+  int rounds = kRounds;
   std::vector<Variant> variants;
 };
 
@@ -433,7 +431,7 @@ Variant ParseVariant(const std::string& text) {
 
 int Main(int argc, char** argv) {
   Settings settings;
-  settings.rounds = Counting() ? kCountedRounds : kRounds;
+  if (Counting()) settings.rounds = kCountedRounds;
   std::vector<std::string> variants;
   BenchProgram program("What a packet pays for Fairlead's firewall");
   program.Add("--services", settings.services, "Services there are, beside one");
